@@ -1,0 +1,55 @@
+# Verbs: demo test lint bench proto lock clean. `make help` says what each does.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format check bench proto lock clean
+
+help: ## what one can do here
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+# One stamp per set of packages, so that `make demo` twice installs once.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed; $$($(PYTHON) --version) was found (PYTHON=/path/to/python3 chooses another)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lint]'
+	@touch $@
+
+install: $(VENV)/.demo ## the virtual environment with everything the product needs
+
+demo: $(VENV)/.demo ## the main job on real services: create, crash, collect (under a minute)
+	$(BIN)/leasehold demo $(DEMO_ARGS)
+
+test: $(VENV)/.dev ## every test, with a real etcd and real owners
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
+
+lint: $(VENV)/.dev ## formatting, ruff, mypy --strict, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: lint test ## all that CI checks
+
+bench: $(VENV)/.dev ## registrations per second through one sidecar's committer into one real etcd
+	$(BIN)/python -m tests.bench.registrations $(BENCH_ARGS)
+
+proto: $(VENV)/.dev ## regenerate the etcd stubs (the result is committed)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[proto]'
+	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --mypy_out=proto --grpclib_python_out=proto proto/leasehold/protocol/etcd/rpc.proto
+
+lock: $(VENV)/.dev ## write the versions in use to constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
