@@ -24,7 +24,7 @@ RuleName = NewType("RuleName", str)
 Holder = NewType("Holder", str)
 """``service@instance`` (a process), ``service`` (a service as a whole) or ``service!window`` (a timer)."""
 Boot = NewType("Boot", str)
-"""What tells one attachment of a holder from another's: a random nonce, or a constant shared by a service's instances."""
+"""What tells one attachment of a holder from another: a random nonce, or a constant shared by a service's instances."""
 LeaseId = NewType("LeaseId", int)
 """etcd's lease id: a positive 63-bit integer; 0 asks etcd to choose."""
 Revision = NewType("Revision", int)

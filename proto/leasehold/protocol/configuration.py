@@ -1,0 +1,274 @@
+"""Documents into typed models, with *every* mistake listed: file, path, what was expected.
+
+One reader for all of them: sidecar and control-plane configuration, rule files, rules in etcd. Pure: the text and the
+environment come in, a model or ``BadConfiguration`` goes out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import yaml
+from leasehold.protocol.errors import LeaseholdError
+
+EX_CONFIG = 78
+"""Exit code for a bad configuration, from sysexits.h."""
+
+_T = TypeVar("_T")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+class Seconds(float):
+    """A duration, written as ``500ms``, ``15s``, ``5m``, ``24h`` or ``7d``; counted in seconds."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Seconds:
+        """Raises ``ValueError``. A bare number is refused: seconds or milliseconds, nobody knows."""
+        found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise ValueError(f"expected a duration like 500ms, 15s, 5m, 24h or 7d, got {value!r}")
+        return cls(float(found[1]) * _UNITS[found[2]])
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing wrong. ``path`` looks like ``rules[2].grace``; empty for the document as a whole."""
+
+    source: str
+    path: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.path}: {self.problem}" if self.path else f"{self.source}: {self.problem}"
+
+
+class BadConfiguration(LeaseholdError):
+    """The document cannot be used; ``mistakes`` are all that was found."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML 1.2's core schema: ``on`` and ``no`` are words, ``1:30`` is text, a key given twice is a mistake."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's protocol
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[object] = set()
+        for key, _ in node.value:
+            name = self.construct_object(key, deep=True)
+            if isinstance(name, Hashable) and name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} stands twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", r"<<", "<"),
+):
+    _Yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+
+
+def _yaml(text: str) -> object:
+    return yaml.load(text, Loader=_Yaml)  # noqa: S506 - a SafeLoader
+
+
+def parse_yaml(text: str, source: str) -> object:
+    """Raises ``BadConfiguration`` with line and column."""
+    try:
+        return _yaml(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise BadConfiguration([Mistake(source, where, f"expected YAML: {problem}")]) from error
+
+
+def load(kind: type[_T], text: str, source: str, environment: Mapping[str, str]) -> _T:
+    """YAML text to a model: parse, expand ``${VAR}`` and ``${VAR:-default}`` in strings, check, convert.
+
+    Raises ``BadConfiguration``.
+    """
+    mistakes: list[Mistake] = []
+    document = _expand(parse_yaml(text, source), "", source, environment, mistakes)
+    if mistakes:
+        raise BadConfiguration(mistakes)
+    return convert(kind, document, source)
+
+
+def convert(kind: type[_T], document: object, source: str) -> _T:
+    """A parsed document to a model. Raises ``BadConfiguration`` with every mistake, not only the first."""
+    mistakes = [
+        Mistake(source, path, problem) for path, problem in _mistakes(msgspec.inspect.type_info(kind), document, "")
+    ]
+    if mistakes:
+        raise BadConfiguration(mistakes)
+    try:
+        return msgspec.convert(document, kind, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise BadConfiguration([Mistake(source, "", str(error))]) from error
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Seconds:
+        return Seconds.parse(value)
+    raise NotImplementedError(kind)
+
+
+def _expand(value: object, path: str, source: str, environment: Mapping[str, str], mistakes: list[Mistake]) -> object:
+    if isinstance(value, dict):
+        return {key: _expand(item, _join(path, str(key)), source, environment, mistakes) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, f"{path}[{n}]", source, environment, mistakes) for n, item in enumerate(value)]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+
+    def replace(reference: re.Match[str]) -> str:
+        name, default = reference[1], reference[2]
+        found = environment.get(name) or default
+        if found is None:
+            mistakes.append(Mistake(source, path, f"expected the environment variable {name} to be set"))
+            return ""
+        return found
+
+    expanded = _REFERENCE.sub(replace, value)
+    # A value that was nothing but a reference may stand for a number or a boolean.
+    return _yaml(expanded) if _REFERENCE.fullmatch(value) and _is_scalar(expanded) else expanded
+
+
+def _is_scalar(text: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d+)?|true|false", text) is not None
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _mistakes(kind: msgspec.inspect.Type, value: object, path: str) -> Iterator[tuple[str, str]]:
+    """Walk model and document side by side. Structs, lists, maps and optionals are entered; the rest is a leaf."""
+    kind = _present(kind, value)
+    if isinstance(kind, msgspec.inspect.StructType) and isinstance(value, dict):
+        yield from _struct_mistakes(kind, value, path)
+    elif isinstance(kind, msgspec.inspect.ListType | msgspec.inspect.VarTupleType) and isinstance(value, list):
+        for n, item in enumerate(value):
+            yield from _mistakes(kind.item_type, item, f"{path}[{n}]")
+    elif isinstance(kind, msgspec.inspect.DictType) and isinstance(value, dict):
+        for key, item in value.items():
+            yield from _mistakes(kind.value_type, item, _join(path, str(key)))
+    else:
+        yield from _leaf_mistakes(kind, value, path)
+
+
+def _struct_mistakes(
+    kind: msgspec.inspect.StructType, value: Mapping[object, object], path: str
+) -> Iterator[tuple[str, str]]:
+    fields = {field.encode_name: field for field in kind.fields}
+    for name in value:
+        if name not in fields:
+            yield _join(path, str(name)), f"not a field here; expected one of: {', '.join(fields)}"
+    for name, field in fields.items():
+        if name in value:
+            yield from _mistakes(field.type, value[name], _join(path, name))
+        elif field.required:
+            yield _join(path, name), f"missing; expected {_describe(field.type)}"
+
+
+def _leaf_mistakes(kind: msgspec.inspect.Type, value: object, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(kind, msgspec.inspect.CustomType):
+        try:
+            _decode(kind.cls, value)
+        except ValueError as error:
+            yield path, str(error)
+        return
+    try:
+        msgspec.convert(value, _python_type(kind), dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        problem = re.sub(r" - at `.*`$", "", str(error))
+        yield path, f"expected {_describe(kind)}, got {value!r} ({problem})"
+
+
+def _present(kind: msgspec.inspect.Type, value: object) -> msgspec.inspect.Type:
+    """Of an optional type, the part that ``value`` has to fit; of a union, the first of the same shape."""
+    if not isinstance(kind, msgspec.inspect.UnionType):
+        return kind
+    options = [option for option in kind.types if not isinstance(option, msgspec.inspect.NoneType)]
+    if value is None or len(options) != 1:
+        return kind
+    return options[0]
+
+
+def _python_type(kind: msgspec.inspect.Type) -> Any:
+    return _TypeExpression(kind).build()
+
+
+@dataclass(frozen=True, slots=True)
+class _TypeExpression:
+    """From msgspec's description of a type back to the type; only what our models use."""
+
+    kind: msgspec.inspect.Type
+
+    def build(self) -> Any:
+        kind = self.kind
+        simple: dict[type, Any] = {
+            msgspec.inspect.StrType: str, msgspec.inspect.BoolType: bool, msgspec.inspect.IntType: int,
+            msgspec.inspect.FloatType: float, msgspec.inspect.NoneType: type(None), msgspec.inspect.AnyType: Any,
+        }  # fmt: skip
+        if type(kind) in simple:
+            return simple[type(kind)]
+        if isinstance(kind, msgspec.inspect.EnumType | msgspec.inspect.StructType | msgspec.inspect.CustomType):
+            return kind.cls
+        if isinstance(kind, msgspec.inspect.ListType):
+            return list[_python_type(kind.item_type)]  # type: ignore[misc]
+        if isinstance(kind, msgspec.inspect.VarTupleType):
+            return tuple[_python_type(kind.item_type), ...]  # type: ignore[misc]
+        if isinstance(kind, msgspec.inspect.DictType):
+            return dict[str, _python_type(kind.value_type)]  # type: ignore[misc]
+        if isinstance(kind, msgspec.inspect.LiteralType):
+            return Literal.__getitem__(tuple(kind.values))
+        if isinstance(kind, msgspec.inspect.UnionType):
+            union = _python_type(kind.types[0])
+            for option in kind.types[1:]:
+                union = union | _python_type(option)
+            return union
+        raise NotImplementedError(type(kind))
+
+
+_NOUNS: Sequence[tuple[type, str]] = (
+    (msgspec.inspect.StrType, "text"),
+    (msgspec.inspect.BoolType, "true or false"),
+    (msgspec.inspect.IntType, "a whole number"),
+    (msgspec.inspect.FloatType, "a number"),
+    (msgspec.inspect.CustomType, "a duration like 15s"),
+    (msgspec.inspect.ListType, "a list"),
+    (msgspec.inspect.VarTupleType, "a list"),
+    (msgspec.inspect.DictType, "a mapping"),
+    (msgspec.inspect.NoneType, "nothing"),
+)
+
+
+def _describe(kind: msgspec.inspect.Type) -> str:
+    if isinstance(kind, msgspec.inspect.StructType):
+        return "a mapping with " + ", ".join(field.encode_name for field in kind.fields)
+    if isinstance(kind, msgspec.inspect.EnumType):
+        return "one of: " + ", ".join(str(member.value) for member in kind.cls)
+    if isinstance(kind, msgspec.inspect.LiteralType):
+        return "one of: " + ", ".join(str(value) for value in kind.values)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return " or ".join(
+            _describe(option) for option in kind.types if not isinstance(option, msgspec.inspect.NoneType)
+        )
+    return next((noun for shape, noun in _NOUNS if isinstance(kind, shape)), "something else")

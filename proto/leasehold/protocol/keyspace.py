@@ -1,0 +1,205 @@
+"""Every key and prefix of the protocol, built and parsed here and nowhere else.
+
+Layout: ``/leasehold/1/<tenant>/<family>/...``. Every component is percent-encoded (all but ``A-Za-z0-9._~-``), so no
+id can forge a key, contain a slash or run into its neighbour: the mapping is injective and, because components never
+contain a slash, a prefix that ends in one is prefix-free. ``tests/properties/test_keyspace.py`` holds both to that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import quote, unquote
+
+from leasehold.protocol.names import (
+    CallId,
+    ClassName,
+    Holder,
+    OwnerName,
+    Resource,
+    ResourceId,
+    RuleName,
+    Tenant,
+    TypeName,
+)
+from leasehold.protocol.store import KeyRange
+
+ROOT = b"/leasehold/1/"
+
+
+class Family(Enum):
+    """The first component after the tenant: what kind of fact a key is."""
+
+    BEACONS = "beacons"
+    ROSTER = "roster"
+    RESOURCES = "resources"
+    HOLDS = "holds"
+    REFS = "refs"
+    INTENTS = "intents"
+    TOMBSTONES = "tombstones"
+    EPOCHS = "epochs"
+    EPOCH_LEASES = "epoch-leases"
+    SWEEPS = "sweeps"
+    GRAVES = "graves"
+    PINS = "pins"
+    SHARDS = "shards"
+    CONTROL = "control"
+    OWNERS = "owners"
+    RULES = "rules"
+
+
+_FAMILIES = {family.value: family for family in Family}
+_DEPTHS = {
+    Family.BEACONS: 1, Family.ROSTER: 1, Family.RESOURCES: 3, Family.HOLDS: 4, Family.REFS: 6, Family.INTENTS: 2,
+    Family.TOMBSTONES: 3, Family.EPOCHS: 2, Family.EPOCH_LEASES: 2, Family.SWEEPS: 3, Family.GRAVES: 3,
+    Family.PINS: 3, Family.SHARDS: 1, Family.CONTROL: 1, Family.OWNERS: 1, Family.RULES: 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key taken apart: its family and decoded components."""
+
+    family: Family
+    parts: tuple[str, ...]
+
+    @property
+    def resource(self) -> Resource:
+        """The resource this key is about (families below ``<res>`` only)."""
+        return Resource(OwnerName(self.parts[0]), TypeName(self.parts[1]), ResourceId(self.parts[2]))
+
+    @property
+    def holder(self) -> Holder:
+        """The holder this key is about: of a beacon, roster entry, intent or hold."""
+        return Holder(self.parts[3] if self.family is Family.HOLDS else self.parts[0])
+
+    @property
+    def source(self) -> Resource:
+        """Of an inbound reference: the resource that refers."""
+        return Resource(OwnerName(self.parts[3]), TypeName(self.parts[4]), ResourceId(self.parts[5]))
+
+
+def _encode(component: str) -> bytes:
+    if not component:
+        raise ValueError("an empty key component")
+    return quote(component, safe="").encode("ascii")
+
+
+class Keyspace:
+    """The keys of one tenant."""
+
+    __slots__ = ("_families", "tenant")
+
+    def __init__(self, tenant: Tenant) -> None:
+        self.tenant = tenant
+        base = ROOT + _encode(tenant) + b"/"
+        self._families = {family: base + family.value.encode() + b"/" for family in Family}
+
+    # --- ranges -----------------------------------------------------------------------------------------------
+
+    @property
+    def everything(self) -> KeyRange:
+        """All keys of this tenant."""
+        return KeyRange.under(ROOT + _encode(self.tenant) + b"/")
+
+    def family(self, family: Family) -> KeyRange:
+        """All keys of one family."""
+        return KeyRange.under(self._families[family])
+
+    def holds_of(self, resource: Resource) -> KeyRange:
+        """Every hold on a resource."""
+        return KeyRange.under(self._resource(Family.HOLDS, resource) + b"/")
+
+    def refs_to(self, resource: Resource) -> KeyRange:
+        """Every inbound reference of a resource."""
+        return KeyRange.under(self._resource(Family.REFS, resource) + b"/")
+
+    def intents_of(self, holder: Holder) -> KeyRange:
+        """Every intent of a holder."""
+        return KeyRange.under(self._families[Family.INTENTS] + _encode(holder) + b"/")
+
+    def epochs_of(self, name: ClassName) -> KeyRange:
+        """Every epoch of a class."""
+        return KeyRange.under(self._families[Family.EPOCHS] + _encode(name) + b"/")
+
+    # --- single keys ------------------------------------------------------------------------------------------
+
+    def beacon(self, holder: Holder) -> bytes:
+        return self._families[Family.BEACONS] + _encode(holder)
+
+    def roster(self, holder: Holder) -> bytes:
+        return self._families[Family.ROSTER] + _encode(holder)
+
+    def record(self, resource: Resource) -> bytes:
+        return self._resource(Family.RESOURCES, resource)
+
+    def hold(self, resource: Resource, holder: Holder) -> bytes:
+        return self._resource(Family.HOLDS, resource) + b"/" + _encode(holder)
+
+    def ref(self, target: Resource, source: Resource) -> bytes:
+        """The index entry "``source`` needs ``target``"."""
+        return self._resource(Family.REFS, target) + b"/" + self._path(source)
+
+    def intent(self, holder: Holder, call: CallId) -> bytes:
+        return self._families[Family.INTENTS] + _encode(holder) + b"/" + _encode(call)
+
+    def tombstone(self, resource: Resource) -> bytes:
+        return self._resource(Family.TOMBSTONES, resource)
+
+    def epoch(self, name: ClassName, number: int) -> bytes:
+        # Zero-padded, so that key order is epoch order.
+        return self._families[Family.EPOCHS] + _encode(name) + b"/%012d" % number
+
+    def epoch_lease(self, name: ClassName, number: int) -> bytes:
+        return self._families[Family.EPOCH_LEASES] + _encode(name) + b"/%012d" % number
+
+    def sweep(self, resource: Resource) -> bytes:
+        return self._resource(Family.SWEEPS, resource)
+
+    def grave(self, resource: Resource) -> bytes:
+        return self._resource(Family.GRAVES, resource)
+
+    def pin(self, resource: Resource) -> bytes:
+        return self._resource(Family.PINS, resource)
+
+    def shard(self, number: int) -> bytes:
+        return self._families[Family.SHARDS] + b"%d" % number
+
+    @property
+    def armed(self) -> bytes:
+        return self._families[Family.CONTROL] + b"armed"
+
+    @property
+    def cluster(self) -> bytes:
+        return self._families[Family.CONTROL] + b"cluster"
+
+    def owner(self, name: OwnerName) -> bytes:
+        return self._families[Family.OWNERS] + _encode(name)
+
+    def rule(self, name: RuleName) -> bytes:
+        return self._families[Family.RULES] + _encode(name)
+
+    # --- and back ---------------------------------------------------------------------------------------------
+
+    def parse(self, key: bytes) -> Key | None:
+        """Take a key of this tenant apart; ``None`` for anything that ``Keyspace`` would not have built."""
+        try:
+            parts = key.decode("ascii").split("/")
+        except UnicodeDecodeError:
+            return None
+        if len(parts) < 6 or parts[0] or parts[1] != "leasehold" or parts[2] != "1":
+            return None
+        family = _FAMILIES.get(parts[4])
+        if family is None or unquote(parts[3]) != self.tenant or len(parts) - 5 != _DEPTHS[family]:
+            return None
+        try:
+            components = tuple(part if "%" not in part else unquote(part, errors="strict") for part in parts[5:])
+        except UnicodeDecodeError:
+            return None
+        return Key(family, components) if all(components) else None
+
+    def _path(self, resource: Resource) -> bytes:
+        return b"%s/%s/%s" % (_encode(resource.owner), _encode(resource.type), _encode(resource.id))
+
+    def _resource(self, family: Family, resource: Resource) -> bytes:
+        return self._families[family] + self._path(resource)

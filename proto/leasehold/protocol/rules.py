@@ -1,0 +1,395 @@
+"""Owners and interception rules: the model both sides read, from a file or from etcd.
+
+A rule says which call creates, uses or deletes which resource; an owner says how it is reached and how a resource is
+deleted there. Nothing that decides over deletion has a default that deletes: ``mode`` starts as ``observe`` and
+``held_by`` must be said, because a wrong one deletes customers' data.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+import jmespath
+import jmespath.exceptions
+import msgspec
+from leasehold.protocol.configuration import BadConfiguration, Mistake, Seconds, convert, load
+from leasehold.protocol.names import NAME_EXPECTED, ClassName, is_name
+from leasehold.protocol.records import HolderKind
+from leasehold.protocol.templates import BadTemplate, PathTemplate
+
+
+class On(StrEnum):
+    """What a matching call does to the resource."""
+
+    CREATE = "create"
+    USE = "use"
+    DELETE = "delete"
+
+
+class Mode(StrEnum):
+    """How far the collector may go: only watch, mark as condemned, or delete."""
+
+    OBSERVE = "observe"
+    CONDEMN = "condemn"
+    SWEEP = "sweep"
+
+
+class Commit(StrEnum):
+    """What waits for the durable write: the request, the response, or nothing."""
+
+    BEFORE_REQUEST = "before-request"
+    BEFORE_RESPONSE = "before-response"
+    BACKGROUND = "background"
+
+
+class OnUnavailable(StrEnum):
+    """What happens when the write is not durable by the hold's deadline."""
+
+    FORWARD = "forward"
+    REJECT = "reject"
+
+
+class Precondition(StrEnum):
+    """What keeps a late delete from hitting a re-created namesake."""
+
+    IF_MATCH = "if-match"
+    NEVER_REUSED = "never-reused"
+    NONE = "none"
+
+
+class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    pass
+
+
+class Source(_Model, frozen=True):
+    """Where a text comes from in a call: exactly one of the first three.
+
+    ``json``: a JMESPath expression over the response body. ``header``: a response header, its whole value or what
+    ``pattern`` (a path template) finds in it. ``path``: a variable of the rule's path.
+    """
+
+    json: str | None = None
+    header: str | None = None
+    path: str | None = None
+    pattern: str | None = None
+
+
+class Match(_Model, frozen=True):
+    """Which calls. ``method`` is one or several; ``status`` lists response codes; ``path`` is a template."""
+
+    method: str | tuple[str, ...]
+    path: str
+    status: tuple[int, ...]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return (self.method,) if isinstance(self.method, str) else self.method
+
+
+class Rule(_Model, frozen=True):
+    """One interception rule."""
+
+    name: str
+    owner: str
+    type: str
+    on: On
+    match: Match
+    id: Source
+    held_by: HolderKind | None = None
+    ttl: Seconds | None = None
+    mode: Mode = Mode.OBSERVE
+    commit: Commit = Commit.BEFORE_RESPONSE
+    on_unavailable: OnUnavailable = OnUnavailable.FORWARD
+    hold_deadline: Seconds = Seconds(2.0)
+    grace: Seconds = Seconds(300.0)
+    idle_release: Seconds | None = None
+    id_pattern: str | None = None
+    incarnation: Source | None = None
+    body_limit: int = 65536
+
+    @property
+    def grace_class(self) -> ClassName:
+        """Resources with the same grace share epochs. Leases count whole seconds, so a grace is rounded up."""
+        return ClassName(f"{math.ceil(self.grace)}s")
+
+
+class Tls(_Model, frozen=True):
+    """How to reach an ``https`` endpoint: files in PEM. Without ``ca`` the system's certificates are trusted."""
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None
+
+
+class DeleteCall(_Model, frozen=True):
+    """How a resource is deleted. ``unsafe: true`` allows sweeping with ``precondition: none``."""
+
+    path: str
+    method: str = "DELETE"
+    precondition: Precondition = Precondition.NONE
+    unsafe: bool = False
+
+
+class ReadCall(_Model, frozen=True):
+    """How a resource is looked at. ``incarnation``: where the answer tells it; default is the ETag header."""
+
+    path: str
+    method: str = "GET"
+    incarnation: Source | None = None
+
+
+class Limits(_Model, frozen=True):
+    """What one owner is asked to bear, and how long a call to it may take."""
+
+    concurrency: int = 16
+    per_second: float = 200.0
+    timeout: Seconds = Seconds(10.0)
+
+
+class Calls(_Model, frozen=True):
+    """Delete and read of one type, where it differs from the owner's."""
+
+    delete: DeleteCall | None = None
+    read: ReadCall | None = None
+
+
+class Owner(_Model, frozen=True):
+    """A service that stores resources and can delete them.
+
+    ``hosts`` are the authorities or addresses by which callers reach it; ``endpoint`` is where the collector calls
+    it. ``headers`` and the bearer token go along with the collector's own calls only.
+    """
+
+    name: str
+    hosts: tuple[str, ...]
+    endpoint: str
+    delete: DeleteCall | None = None
+    read: ReadCall | None = None
+    types: dict[str, Calls] = {}
+    limits: Limits = Limits()
+    tls: Tls | None = None
+    bearer_token_file: str | None = None
+    headers: dict[str, str] = {}
+
+    def delete_of(self, kind: str) -> DeleteCall | None:
+        """How resources of this type are deleted; ``None`` if they cannot be."""
+        special = self.types.get(kind)
+        return (special.delete if special else None) or self.delete
+
+    def read_of(self, kind: str) -> ReadCall | None:
+        """How resources of this type are looked at; ``None`` if they cannot be."""
+        special = self.types.get(kind)
+        return (special.read if special else None) or self.read
+
+
+class RuleSet(_Model, frozen=True):
+    """A whole rule file. Checked: every rule's owner is among the owners."""
+
+    owners: tuple[Owner, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+    def owner(self, name: str) -> Owner | None:
+        return next((owner for owner in self.owners if owner.name == name), None)
+
+    def rule(self, name: str) -> Rule | None:
+        return next((rule for rule in self.rules if rule.name == name), None)
+
+
+def permitted_mode(rule: Rule, owner: Owner) -> Mode:
+    """How far the collector may really go: without a safe delete at the owner a rule can only report."""
+    delete = owner.delete_of(rule.type)
+    unsafe = delete is None or (delete.precondition is Precondition.NONE and not delete.unsafe)
+    return Mode.OBSERVE if unsafe else rule.mode
+
+
+def load_rules(text: str, source: str, environment: Mapping[str, str]) -> RuleSet:
+    """A rule file's text, checked as a whole. Raises ``BadConfiguration`` with every mistake."""
+    return checked(load(RuleSet, text, source, environment), source)
+
+
+def rules_from_documents(owners: Iterable[object], rules: Iterable[object], source: str) -> RuleSet:
+    """The same from single documents, as they are stored in etcd."""
+    return checked(convert(RuleSet, {"owners": list(owners), "rules": list(rules)}, source), source)
+
+
+def checked(rules: RuleSet, source: str) -> RuleSet:
+    """The rules, if they make sense together. Raises ``BadConfiguration``."""
+    mistakes = [Mistake(source, path, problem) for path, problem in _nonsense(rules)]
+    if mistakes:
+        raise BadConfiguration(mistakes)
+    return rules
+
+
+def warnings(rules: RuleSet) -> list[str]:
+    """What is allowed but probably not meant."""
+    found = []
+    for rule in rules.rules:
+        owner = rules.owner(rule.owner)
+        if owner is not None and rule.on is On.CREATE and permitted_mode(rule, owner) is not rule.mode:
+            found.append(
+                f"rule {rule.name}: mode {rule.mode} has no effect, nothing will be deleted: owner {owner.name} "
+                "declares no delete with precondition if-match or never-reused (or unsafe: true)"
+            )
+    return found
+
+
+# --- nonsense, in the order of the model ------------------------------------------------------------------------
+
+
+def _nonsense(rules: RuleSet) -> Iterator[tuple[str, str]]:
+    for n, owner in enumerate(rules.owners):
+        for where, problem in _owner_nonsense(owner):
+            yield f"owners[{n}].{where}", problem
+    yield from _repeated("owners", [owner.name for owner in rules.owners])
+    for n, rule in enumerate(rules.rules):
+        for where, problem in _rule_nonsense(rule, rules.owner(rule.owner)):
+            yield f"rules[{n}].{where}", problem
+    yield from _repeated("rules", [rule.name for rule in rules.rules])
+
+
+def _repeated(what: str, names: list[str]) -> Iterator[tuple[str, str]]:
+    for n, name in enumerate(names):
+        if name in names[:n]:
+            yield f"{what}[{n}].name", f"expected each name once, found {name!r} again"
+
+
+def _owner_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
+    if not is_name(owner.name):
+        yield "name", f"expected {NAME_EXPECTED}, got {owner.name!r}"
+    if not owner.hosts:
+        yield "hosts", "expected at least one authority or address, e.g. blobs.internal:8080"
+    for n, host in enumerate(owner.hosts):
+        if not re.fullmatch(r"[^\s/@]+", host):
+            yield f"hosts[{n}]", f"expected host or host:port, got {host!r}"
+    yield from _endpoint_nonsense(owner)
+    yield from _calls_nonsense("", Calls(owner.delete, owner.read), owner)
+    for kind, calls in owner.types.items():
+        yield from _calls_nonsense(f"types.{kind}.", calls, owner)
+    limits = owner.limits
+    for field, value in (
+        ("concurrency", limits.concurrency),
+        ("per_second", limits.per_second),
+        ("timeout", limits.timeout),
+    ):
+        if value <= 0:
+            yield f"limits.{field}", f"expected more than 0, got {value:g}"
+
+
+def _calls_nonsense(where: str, calls: Calls, owner: Owner) -> Iterator[tuple[str, str]]:
+    if calls.delete is not None:
+        yield from _template_nonsense(f"{where}delete.path", calls.delete.path, "id")
+        if calls.delete.precondition is Precondition.IF_MATCH and calls.read is None and owner.read is None:
+            yield f"{where}delete.precondition", "if-match needs to look first: expected a read beside the delete"
+    if calls.read is not None:
+        yield from _template_nonsense(f"{where}read.path", calls.read.path, "id")
+        if calls.read.incarnation is not None:
+            yield from _source_nonsense(f"{where}read.incarnation", calls.read.incarnation, None)
+
+
+def _endpoint_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
+    try:
+        url = urlsplit(owner.endpoint)
+        usable = url.scheme in {"http", "https"} and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or url.query or url.fragment or url.username is not None:
+        yield (
+            "endpoint",
+            f"expected http(s)://host[:port][/prefix] without credentials or query, got {owner.endpoint!r}",
+        )
+    elif owner.tls is not None and url.scheme == "http":
+        yield "tls", "expected an https endpoint beside tls"
+
+
+def _rule_nonsense(rule: Rule, owner: Owner | None) -> Iterator[tuple[str, str]]:
+    for field in ("name", "type"):
+        if not is_name(getattr(rule, field)):
+            yield field, f"expected {NAME_EXPECTED}, got {getattr(rule, field)!r}"
+    if owner is None:
+        yield "owner", f"expected the name of an owner of this file, got {rule.owner!r}"
+    elif rule.mode is Mode.SWEEP and rule.on is On.CREATE and owner.delete_of(rule.type) is None:
+        yield "mode", f"sweep needs a delete, and owner {owner.name} has none for type {rule.type}"
+    yield from _match_nonsense(rule)
+    yield from _source_nonsense("id", rule.id, _variables(rule.match.path))
+    if rule.incarnation is not None:
+        yield from _source_nonsense("incarnation", rule.incarnation, _variables(rule.match.path))
+    yield from _holding_nonsense(rule)
+    if rule.id_pattern is not None:
+        try:
+            re.compile(rule.id_pattern)
+        except re.error as error:
+            yield "id_pattern", f"expected a regular expression: {error}"
+
+
+def _match_nonsense(rule: Rule) -> Iterator[tuple[str, str]]:
+    if not rule.match.methods:
+        yield "match.method", "expected at least one method"
+    for method in rule.match.methods:
+        if not re.fullmatch(r"[A-Z]+", method):
+            yield "match.method", f"expected an upper-case HTTP method, got {method!r}"
+    yield from _template_nonsense("match.path", rule.match.path, None)
+    if not rule.match.status:
+        yield "match.status", "expected at least one response code"
+    for n, status in enumerate(rule.match.status):
+        if not 200 <= status <= 599:
+            yield f"match.status[{n}]", f"expected a final response code (200 to 599), got {status}"
+
+
+def _holding_nonsense(rule: Rule) -> Iterator[tuple[str, str]]:
+    if rule.on is On.DELETE:
+        if rule.held_by is not None:
+            yield "held_by", "a deletion holds nothing: expected no held_by"
+    elif rule.held_by is None:
+        yield "held_by", "missing; expected one of: process, service, timer (there is no default)"
+    if rule.held_by is HolderKind.TIMER and rule.ttl is None:
+        yield "ttl", "missing; held_by: timer expects how long, e.g. ttl: 24h"
+    if rule.held_by is not HolderKind.TIMER and rule.ttl is not None:
+        yield "ttl", "expected only beside held_by: timer"
+    if rule.on_unavailable is OnUnavailable.REJECT and rule.commit is not Commit.BEFORE_REQUEST:
+        yield "on_unavailable", "reject is only possible before the request left: expected commit: before-request"
+    for field, least in (("grace", 1.0), ("ttl", 1.0), ("hold_deadline", 0.001), ("idle_release", 0.001)):
+        value = getattr(rule, field)
+        if value is not None and value < least:
+            yield field, f"expected at least {least:g}s, got {value:g}s"
+    if not 0 < rule.body_limit <= 16 * 1024 * 1024:
+        yield "body_limit", f"expected 1 to {16 * 1024 * 1024} bytes, got {rule.body_limit}"
+
+
+def _source_nonsense(where: str, source: Source, variables: tuple[str, ...] | None) -> Iterator[tuple[str, str]]:
+    given = [name for name in ("json", "header", "path") if getattr(source, name) is not None]
+    if len(given) != 1:
+        yield where, f"expected exactly one of json, header, path; got {' and '.join(given) or 'none'}"
+    if source.json is not None:
+        try:
+            jmespath.compile(source.json)
+        except jmespath.exceptions.JMESPathError as error:
+            yield f"{where}.json", f"expected a JMESPath expression: {error}"
+    if source.path is not None and source.path not in (variables or ()):
+        known = ", ".join(variables or ()) or "none here"
+        yield f"{where}.path", f"expected a variable of match.path ({known}), got {source.path!r}"
+    if source.pattern is not None:
+        if source.header is None:
+            yield f"{where}.pattern", "expected only beside header"
+        yield from _template_nonsense(f"{where}.pattern", source.pattern, "id")
+
+
+def _template_nonsense(where: str, text: str, needs: str | None) -> Iterator[tuple[str, str]]:
+    try:
+        template = PathTemplate.compile(text)
+    except BadTemplate as error:
+        yield where, str(error)
+        return
+    if needs is not None and template.names != (needs,):
+        yield where, f"expected {{{needs}}} (or {{+{needs}}}) and no other variable, got {text!r}"
+
+
+def _variables(path: str) -> tuple[str, ...]:
+    try:
+        return PathTemplate.compile(path).names
+    except BadTemplate:
+        return ()

@@ -1,0 +1,498 @@
+"""Every transaction of the protocol, as pure functions: facts in, ``Txn`` out.
+
+Caches and watches decide *when* to try one of these, never *whether it is allowed*: that is what the compares are
+for. The rule behind the resets: whatever a living holder does to a resource deletes its tombstone, so a tombstone
+always means "unheld without interruption since". And nothing is permitted by absence: a step towards a delete needs
+holds that are *there* and belong to holders whose roster entry is *there*, an armed key that is *there*, a finished
+epoch that is *there*.
+
+Failure branches read what the caller needs to tell why it was refused. Every transaction may be sent again after
+``Unavailable``; after ``Uncertain`` read back first, except where a docstring says that a repeat is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from leasehold.protocol.keyspace import Family, Keyspace
+from leasehold.protocol.names import Boot, CallId, ClassName, Holder, LeaseId, Resource, Revision
+from leasehold.protocol.records import (
+    ArmedRecord,
+    ClusterRecord,
+    EpochRecord,
+    GraveRecord,
+    HoldRecord,
+    IntentRecord,
+    PinRecord,
+    ResourceRecord,
+    RosterRecord,
+    ShardRecord,
+    SweepRecord,
+    TombstoneRecord,
+    encode,
+)
+from leasehold.protocol.store import (
+    MAX_OPERATIONS,
+    Compare,
+    Delete,
+    Get,
+    Operation,
+    Put,
+    Relation,
+    Target,
+    Txn,
+    TxnResult,
+    absent,
+    created_at,
+    holds_value,
+    nothing_newer_than,
+    present,
+    unchanged,
+)
+
+MAX_BATCH = 100
+"""Members of one batch; below etcd's 128 so that guards and a reference or two fit beside them."""
+
+
+# --- the holder's side ----------------------------------------------------------------------------------------
+
+
+def attach(keys: Keyspace, holder: Holder, boot: Boot, lease: LeaseId, roster: RosterRecord) -> Txn:
+    """IF beacon absent, or its boot is mine THEN put beacon (leased) and roster, always together.
+
+    Repeating it is harmless. The failure branch returns the beacon that is in the way.
+    """
+    beacon = keys.beacon(holder)
+    both = (Put(beacon, boot.encode(), lease), Put(keys.roster(holder), encode(roster)))
+    again = Txn((holds_value(beacon, boot.encode()),), both, (Get(beacon),))
+    return Txn((absent(beacon),), both, (again,))
+
+
+def retire(keys: Keyspace, holder: Holder, boot: Boot, roster: RosterRecord) -> Txn:
+    """The holder ended, and we saw it: IF the beacon is mine THEN delete it and put the roster with its ending.
+
+    With the beacon gone already only the ending is recorded (which, being newer, restarts any running grace).
+    Repeating it is harmless.
+    """
+    beacon = keys.beacon(holder)
+    ended = Put(keys.roster(holder), encode(roster))
+    return Txn((holds_value(beacon, boot.encode()),), (Delete(beacon), ended), (Txn((absent(beacon),), (ended,)),))
+
+
+def batch(keys: Keyspace, guards: Mapping[Holder, Boot], members: Sequence[Txn]) -> Txn:
+    """IF every holder's beacon is there with its boot THEN run the members, each with its own IF.
+
+    Members must touch distinct keys and be at most ``MAX_BATCH``. When it fails nothing of it happened: re-attach and
+    replay all of it. The failure branch returns the beacons, in the order of ``guards``.
+    """
+    if len(members) > MAX_BATCH or len(guards) > MAX_OPERATIONS:
+        raise ValueError(f"a batch of {len(members)} members and {len(guards)} holders: at most {MAX_BATCH} members")
+    beacons = [keys.beacon(holder) for holder in guards]
+    compares = [holds_value(beacon, boot.encode()) for beacon, boot in zip(beacons, guards.values(), strict=True)]
+    return Txn(compares, members, [Get(beacon) for beacon in beacons])
+
+
+def intend(
+    keys: Keyspace, holder: Holder, call: CallId, intent: IntentRecord, resource: Resource | None, hold: HoldRecord
+) -> Txn:
+    """IF (id known: sweep absent) THEN put intent; id known: also my hold, and delete its tombstone.
+
+    Goes into a ``batch`` guarded by the holder. Repeating it is harmless. Failure branch: the sweep.
+    """
+    put = Put(keys.intent(holder, call), encode(intent))
+    if resource is None:
+        return Txn((), (put,))
+    sweep = keys.sweep(resource)
+    held = (Put(keys.hold(resource, holder), encode(hold)), Delete(keys.tombstone(resource)))
+    return Txn((absent(sweep),), (put, *held), (Get(sweep),))
+
+
+def retract(keys: Keyspace, holder: Holder, call: CallId, resource: Resource | None, hold: HoldRecord) -> Txn:
+    """The intended call created nothing: delete the intent and, unless it was rewritten since, its early hold.
+
+    Repeating it is harmless.
+    """
+    gone: tuple[Operation, ...] = (Delete(keys.intent(holder, call)),)
+    if resource is None:
+        return Txn((), gone)
+    key = keys.hold(resource, holder)
+    early = Txn((holds_value(key, encode(hold)),), (Delete(key), Delete(keys.tombstone(resource))))
+    return Txn((), (*gone, early))
+
+
+def register(
+    keys: Keyspace,
+    resource: Resource,
+    record: ResourceRecord,
+    holder: Holder,
+    hold: HoldRecord,
+    *,
+    seen: Revision = Revision(0),
+    call: CallId | None = None,
+    intender: Holder | None = None,
+    dropped: Iterable[Resource] = (),
+) -> Txn:
+    """IF sweep absent; record unchanged since ``seen`` (0: absent); no referenced target is being swept
+    THEN put record, hold, refs; delete tombstone, intent, and the tombstone of every referenced target.
+
+    Goes into a ``batch`` guarded by ``holder``. ``dropped`` are references of the previous record that are no more.
+    ``intender`` is whose intent ``call`` was (default: ``holder``). Failure branch: record, then sweep; see
+    ``was_registered`` for reading back.
+    """
+    record_key, sweep = keys.record(resource), keys.sweep(resource)
+    targets = references(record)
+    compares = [absent(sweep), unchanged(record_key, seen), *(absent(keys.sweep(target)) for target in targets)]
+    then: list[Operation] = [
+        Put(record_key, encode(record)),
+        Put(keys.hold(resource, holder), encode(hold)),
+        Delete(keys.tombstone(resource)),
+    ]
+    if call is not None:
+        then.append(Delete(keys.intent(intender or holder, call)))
+    for target in targets:
+        then.append(Put(keys.ref(target, resource), b"{}"))
+        if target != resource:
+            then.append(Delete(keys.tombstone(target)))
+    then.extend(Delete(keys.ref(target, resource)) for target in dropped)
+    return Txn(compares, then, (Get(record_key), Get(sweep)))
+
+
+def acquire(
+    keys: Keyspace, resource: Resource, holder: Holder, hold: HoldRecord, *, replacing: Holder | None = None
+) -> Txn:
+    """IF record present; sweep absent THEN put hold; delete tombstone.
+
+    Goes into a ``batch`` guarded by ``holder``. ``replacing`` is an earlier timer of ours whose hold moves here.
+    Repeating it is harmless. Failure branch: record, then sweep.
+    """
+    record, sweep = keys.record(resource), keys.sweep(resource)
+    then: list[Operation] = [Put(keys.hold(resource, holder), encode(hold)), Delete(keys.tombstone(resource))]
+    if replacing is not None:
+        then.append(Delete(keys.hold(resource, replacing)))
+    return Txn((present(record), absent(sweep)), then, (Get(record), Get(sweep)))
+
+
+def release(keys: Keyspace, resource: Resource, holder: Holder, hold: HoldRecord, released: HoldRecord) -> Txn:
+    """IF my hold is as I wrote it THEN put it as released, and delete the tombstone: grace starts anew.
+
+    The released hold stays: "no hold found" is also what a lost prefix looks like, so letting go is a present fact.
+    Repeating it is harmless, and cannot hit a newer acquire.
+    """
+    key = keys.hold(resource, holder)
+    then = (Put(key, encode(released)), Delete(keys.tombstone(resource)))
+    return Txn((holds_value(key, encode(hold)),), then, (Get(key),))
+
+
+def forget(keys: Keyspace, resource: Resource, record: ResourceRecord, seen: Revision) -> Txn:
+    """The app deleted it itself: IF record unchanged since ``seen``; sweep absent THEN delete all we knew of it.
+
+    Repeating it is harmless. Failure branch: record, then sweep.
+    """
+    record_key, sweep = keys.record(resource), keys.sweep(resource)
+    return Txn(
+        (unchanged(record_key, _seen(seen)), absent(sweep)),
+        (*_everything_known(keys, resource, record), Delete(keys.tombstone(resource))),
+        (Get(record_key), Get(sweep)),
+    )
+
+
+# --- the collector's side -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """In whose name the collector writes: a shard's fence, and the armed key as last read. Both must be there."""
+
+    shard: int
+    fence: Revision
+    armed: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class HoldFound:
+    """A hold as found by the read at R."""
+
+    holder: Holder
+    mod_revision: Revision
+    released: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unheld:
+    """What one linearizable read at ``revision`` (R) found of a resource that nobody seems to hold.
+
+    ``sources`` are the inbound references found at R; each one's record must still be absent.
+    """
+
+    resource: Resource
+    record_revision: Revision
+    revision: Revision
+    holds: Sequence[HoldFound]
+    sources: Sequence[Resource] = ()
+
+    @property
+    def holders(self) -> tuple[Holder, ...]:
+        """Holders that never let go: each must be dead."""
+        return tuple(hold.holder for hold in self.holds if not hold.released)
+
+
+def condemn(keys: Keyspace, by: Authority, facts: Unheld, tombstone: TombstoneRecord) -> Txn:
+    """IF fence; armed and record unchanged; not pinned; no tombstone, no sweep; at least one hold, none newer than R,
+    each as found and released or its holder's beacon absent; no reference newer than R THEN put tombstone.
+
+    After ``Uncertain`` simply look again: the tombstone tells.
+    """
+    key = keys.tombstone(facts.resource)
+    compares = [*_nobody_holds(keys, by, facts), absent(key), absent(keys.sweep(facts.resource))]
+    return _all_of(compares, (Put(key, encode(tombstone)),))
+
+
+def prepare(
+    keys: Keyspace, by: Authority, facts: Unheld, tombstone: Revision, epoch: EpochFound, sweep: SweepRecord
+) -> Txn:
+    """IF everything of *condemn* again, with the tombstone unchanged; every such holder's roster present and *older*
+    than the tombstone; a done epoch that *opened after* the tombstone; sweep absent THEN put sweep ``prepared``.
+
+    After ``Uncertain`` read the sweep back.
+    """
+    resource = facts.resource
+    compares = [
+        *_nobody_holds(keys, by, facts),
+        unchanged(keys.tombstone(resource), _seen(tombstone)),
+        absent(keys.sweep(resource)),
+        unchanged(epoch.key, _seen(epoch.mod_revision)),
+        Compare(epoch.key, Target.CREATE, Relation.GREATER, tombstone),
+    ]
+    for holder in facts.holders:
+        roster = keys.roster(holder)
+        compares += (present(roster), Compare(roster, Target.MOD, Relation.LESS, tombstone))
+    return _all_of(compares, (Put(keys.sweep(resource), encode(sweep)),))
+
+
+def send(keys: Keyspace, by: Authority, resource: Resource, seen: Revision, sweep: SweepRecord) -> Txn:
+    """IF fence; sweep unchanged since ``seen``; for attempt 1 also armed unchanged and every listed holder's beacon
+    still absent THEN put sweep ``sent(n)``, before any byte leaves. Attempt 1 refused: abort."""
+    key = keys.sweep(resource)
+    compares = [_fence(keys, by), unchanged(key, _seen(seen))]
+    if sweep.attempt == 1:
+        compares.append(unchanged(keys.armed, _seen(by.armed)))
+        compares += (absent(keys.beacon(Holder(holder))) for holder in sweep.holders)
+    return _all_of(compares, (Put(key, encode(sweep)),))
+
+
+def note(keys: Keyspace, by: Authority, resource: Resource, seen: Revision, sweep: SweepRecord) -> Txn:
+    """IF fence; sweep unchanged since ``seen`` THEN put the sweep with its outcome (or as quarantined)."""
+    key = keys.sweep(resource)
+    return Txn((_fence(keys, by), unchanged(key, _seen(seen))), (Put(key, encode(sweep)),))
+
+
+def finish(
+    keys: Keyspace,
+    by: Authority,
+    resource: Resource,
+    seen: Revision,
+    record: ResourceRecord,
+    grave: GraveRecord,
+    lease: LeaseId,
+) -> Txn:
+    """IF fence; sweep unchanged THEN delete record, holds, refs, tombstone, sweep; put grave (leased)."""
+    sweep = keys.sweep(resource)
+    return Txn(
+        (_fence(keys, by), unchanged(sweep, _seen(seen))),
+        (
+            *_everything_known(keys, resource, record),
+            Delete(keys.tombstone(resource)),
+            Delete(sweep),
+            Put(keys.grave(resource), encode(grave), lease),
+        ),
+    )
+
+
+def abort(keys: Keyspace, by: Authority, resource: Resource, seen: Revision) -> Txn:
+    """IF fence; sweep unchanged THEN delete sweep and tombstone: all grace starts anew."""
+    sweep = keys.sweep(resource)
+    return Txn((_fence(keys, by), unchanged(sweep, _seen(seen))), (Delete(sweep), Delete(keys.tombstone(resource))))
+
+
+def revive(keys: Keyspace, by: Authority, resource: Resource, tombstone: Revision) -> Txn:
+    """IF fence; tombstone unchanged; sweep absent THEN delete the tombstone: somebody holds it after all."""
+    key = keys.tombstone(resource)
+    return Txn((_fence(keys, by), unchanged(key, _seen(tombstone)), absent(keys.sweep(resource))), (Delete(key),))
+
+
+@dataclass(frozen=True, slots=True)
+class EpochFound:
+    """An epoch as read: it opened at ``create_revision``."""
+
+    name: ClassName
+    number: int
+    key: bytes
+    create_revision: Revision
+    mod_revision: Revision
+    record: EpochRecord
+
+
+def open_epoch(keys: Keyspace, by: Authority, name: ClassName, number: int, epoch: EpochRecord) -> Txn:
+    """IF fence; no such epoch yet THEN put the epoch and the leased key that measures it."""
+    key = keys.epoch(name, number)
+    lease_key = keys.epoch_lease(name, number)
+    return Txn(
+        (_fence(keys, by), absent(key)),
+        (Put(key, encode(epoch)), Put(lease_key, b"", LeaseId(epoch.lease))),
+        (Get(key),),
+    )
+
+
+def close_epoch(keys: Keyspace, by: Authority, epoch: EpochFound, done: EpochRecord) -> Txn:
+    """IF fence; epoch record unchanged; its lease key gone THEN mark it done.
+
+    The caller must have timed the whole grace itself, on a monotonic clock, since it opened or found the epoch.
+    """
+    return Txn(
+        (
+            _fence(keys, by),
+            unchanged(epoch.key, _seen(epoch.mod_revision)),
+            absent(keys.epoch_lease(epoch.name, epoch.number)),
+        ),
+        (Put(epoch.key, encode(done)),),
+    )
+
+
+def drop_epoch(keys: Keyspace, by: Authority, old: EpochFound, newer: EpochFound) -> Txn:
+    """IF fence; a newer epoch of the class is done and unchanged THEN delete the old one, which it dominates."""
+    return Txn(
+        (
+            _fence(keys, by),
+            unchanged(newer.key, _seen(newer.mod_revision)),
+            unchanged(old.key, _seen(old.mod_revision)),
+        ),
+        (Delete(old.key),),
+    )
+
+
+def claim_shard(keys: Keyspace, shard: int, record: ShardRecord, lease: LeaseId) -> Txn:
+    """IF nobody acts for this shard THEN put our name on it, leased; its create_revision is our fence.
+
+    After ``Uncertain`` read it back: it is ours if the value is ours. Failure branch: who has it.
+    """
+    key = keys.shard(shard)
+    return Txn((absent(key),), (Put(key, encode(record), lease), Get(key)), (Get(key),))
+
+
+def yield_shard(keys: Keyspace, by: Authority) -> Txn:
+    """IF fence THEN give the shard up, so that the next replica need not wait for our lease. Repeating is harmless."""
+    return Txn((_fence(keys, by),), (Delete(keys.shard(by.shard)),))
+
+
+def found_tenant(keys: Keyspace, cluster: ClusterRecord, armed: ArmedRecord) -> Txn:
+    """IF no control plane ever acted for this tenant (no cluster record, no epochs, tombstones or sweeps)
+    THEN put the cluster record and arm the brake.
+
+    Only a tenant's first control plane arms by itself. An armed key that is *lost* later is not put back here.
+    """
+    never = (Family.EPOCHS, Family.TOMBSTONES, Family.SWEEPS)
+    return Txn(
+        (absent(keys.cluster), absent(keys.armed), *(absent(keys.family(family)) for family in never)),
+        (Put(keys.cluster, encode(cluster)), Put(keys.armed, encode(armed))),
+    )
+
+
+# --- the operator's side --------------------------------------------------------------------------------------
+
+
+def pin(keys: Keyspace, resource: Resource, record: PinRecord) -> Txn:
+    """IF sweep absent THEN put pin. Repeating it is harmless. Failure branch: the sweep."""
+    sweep = keys.sweep(resource)
+    return Txn((absent(sweep),), (Put(keys.pin(resource), encode(record)),), (Get(sweep),))
+
+
+def unpin(keys: Keyspace, resource: Resource) -> Txn:
+    """IF sweep absent THEN delete pin and tombstone: grace starts anew. Repeating it is harmless."""
+    sweep = keys.sweep(resource)
+    return Txn((absent(sweep),), (Delete(keys.pin(resource)), Delete(keys.tombstone(resource))), (Get(sweep),))
+
+
+def restore(keys: Keyspace, resource: Resource) -> Txn:
+    """IF sweep absent THEN delete the tombstone: grace starts anew. Repeating it is harmless."""
+    sweep = keys.sweep(resource)
+    return Txn((absent(sweep),), (Delete(keys.tombstone(resource)),), (Get(sweep),))
+
+
+def arm(keys: Keyspace, armed: ArmedRecord) -> Txn:
+    """Allow collecting. A new revision, so that whatever was decided before is decided again."""
+    return Txn((), (Put(keys.armed, encode(armed)),))
+
+
+def trip(keys: Keyspace) -> Txn:
+    """Stop every condemn and prepare, and every first send, until somebody arms again. Repeating is harmless."""
+    return Txn((), (Delete(keys.armed),))
+
+
+# --- reading results ------------------------------------------------------------------------------------------
+
+
+def committed(result: TxnResult) -> bool:
+    """Whether a transaction took place, guards that were nested for their number included."""
+    if not result.succeeded:
+        return False
+    return all(committed(inner) for inner in result.results if isinstance(inner, TxnResult))
+
+
+def attached(result: TxnResult) -> bool:
+    """Whether ``attach`` took place: with the beacon absent, or over our own."""
+    again = result.results[0] if result.results else None
+    return result.succeeded or (isinstance(again, TxnResult) and again.succeeded)
+
+
+def references(record: ResourceRecord) -> tuple[Resource, ...]:
+    """What a record refers to, each target once."""
+    return tuple(dict.fromkeys(Resource(*reference) for reference in record.references))  # type: ignore[arg-type]
+
+
+# --- parts ----------------------------------------------------------------------------------------------------
+
+
+def _seen(revision: Revision) -> Revision:
+    # A compare with revision 0 means "absent". Whoever wants to say "as I read it" must have read it.
+    if revision <= 0:
+        raise ValueError("expected the revision of something that was read and was there")
+    return revision
+
+
+def _fence(keys: Keyspace, by: Authority) -> Compare:
+    return created_at(keys.shard(by.shard), _seen(by.fence))
+
+
+def _nobody_holds(keys: Keyspace, by: Authority, facts: Unheld) -> list[Compare]:
+    if not facts.holds:
+        raise ValueError(f"{facts.resource}: no hold was found, and absence permits nothing")
+    resource = facts.resource
+    compares = [
+        _fence(keys, by),
+        unchanged(keys.armed, _seen(by.armed)),
+        unchanged(keys.record(resource), _seen(facts.record_revision)),
+        absent(keys.pin(resource)),
+        nothing_newer_than(keys.holds_of(resource), _seen(facts.revision)),
+        nothing_newer_than(keys.refs_to(resource), facts.revision),
+    ]
+    compares += (unchanged(keys.hold(resource, hold.holder), _seen(hold.mod_revision)) for hold in facts.holds)
+    compares += (absent(keys.beacon(holder)) for holder in facts.holders)
+    compares += (absent(keys.record(source)) for source in facts.sources)
+    return compares
+
+
+def _all_of(compares: Sequence[Compare], then: Sequence[Operation]) -> Txn:
+    """One IF of any length: what exceeds etcd's limit per level is nested. Read the result with ``committed``."""
+    head, tail = compares[:MAX_OPERATIONS], compares[MAX_OPERATIONS:]
+    return Txn(head, (_all_of(tail, then),) if tail else then)
+
+
+def _everything_known(keys: Keyspace, resource: Resource, record: ResourceRecord) -> tuple[Operation, ...]:
+    outbound = (Delete(keys.ref(target, resource)) for target in references(record) if target != resource)
+    return (
+        Delete(keys.record(resource)),
+        Delete(keys.holds_of(resource)),
+        Delete(keys.refs_to(resource)),
+        *outbound,
+    )

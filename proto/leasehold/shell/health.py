@@ -1,0 +1,29 @@
+"""The three routes every part serves: ``/livez``, ``/readyz`` and ``/metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+Readiness = Callable[[], Mapping[str, str]]
+"""What is not ready, and why; empty when all is."""
+
+
+def health_routes(registry: CollectorRegistry, not_ready: Readiness) -> list[web.RouteDef]:
+    """Routes for an aiohttp application. ``/livez`` answers as long as the event loop turns."""
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        reasons = dict(not_ready())
+        status = "not ready" if reasons else "ready"
+        return web.json_response({"status": status, "reasons": reasons}, status=503 if reasons else 200)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
