@@ -37,6 +37,9 @@ class Seconds(float):
             raise ValueError(f"expected a duration like 500ms, 15s, 5m, 24h or 7d, got {value!r}")
         return cls(float(found[1]) * _UNITS[found[2]])
 
+    def __str__(self) -> str:
+        return f"{float(self)!r}s".replace(".0s", "s")
+
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
@@ -121,6 +124,11 @@ def convert(kind: type[_T], document: object, source: str) -> _T:
         return msgspec.convert(document, kind, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise BadConfiguration([Mistake(source, "", str(error))]) from error
+
+
+def to_json(model: object) -> bytes:
+    """A model as the JSON document that ``convert`` reads back; always the same bytes for the same model."""
+    return msgspec.json.encode(model, enc_hook=str)
 
 
 def _decode(kind: type, value: object) -> object:

@@ -109,15 +109,18 @@ def intend(
 
 
 def retract(keys: Keyspace, holder: Holder, call: CallId, resource: Resource | None, hold: HoldRecord) -> Txn:
-    """The intended call created nothing: delete the intent and, unless it was rewritten since, its early hold.
+    """The intended call created nothing: delete the intent, and its early hold if it held nothing that exists.
 
-    Repeating it is harmless.
+    With a record there the hold stays: we may have held that resource before the call. Repeating it is harmless.
     """
     gone: tuple[Operation, ...] = (Delete(keys.intent(holder, call)),)
     if resource is None:
         return Txn((), gone)
     key = keys.hold(resource, holder)
-    early = Txn((holds_value(key, encode(hold)),), (Delete(key), Delete(keys.tombstone(resource))))
+    early = Txn(
+        (holds_value(key, encode(hold)), absent(keys.record(resource))),
+        (Delete(key), Delete(keys.tombstone(resource))),
+    )
     return Txn((), (*gone, early))
 
 
