@@ -52,7 +52,10 @@ from leasehold.protocol.store import (
 )
 
 MAX_BATCH = 100
-"""Members of one batch; below etcd's 128 so that guards and a reference or two fit beside them."""
+"""Members of one batch. etcd's limit of 128 shrinks by the size of each enclosing level: 28 are left for a member."""
+
+MAX_COMPARED_HOLDERS = 24
+"""Holders whose facts are compared one by one (four compares each). For more, nobody at all must have attached."""
 
 
 # --- the holder's side ----------------------------------------------------------------------------------------
@@ -214,18 +217,20 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class HoldFound:
-    """A hold as found by the read at R."""
+    """A hold as found by the read at R. ``roster`` is its holder's roster revision at R, 0 if there was none."""
 
     holder: Holder
     mod_revision: Revision
     released: bool
+    roster: Revision
 
 
 @dataclass(frozen=True, slots=True)
 class Unheld:
     """What one linearizable read at ``revision`` (R) found of a resource that nobody seems to hold.
 
-    ``sources`` are the inbound references found at R; each one's record must still be absent.
+    The caller saw at R: every unreleased hold's holder has no beacon. ``sources`` are the inbound references found at
+    R; each one's record must still be absent.
     """
 
     resource: Resource
@@ -248,7 +253,7 @@ def condemn(keys: Keyspace, by: Authority, facts: Unheld, tombstone: TombstoneRe
     """
     key = keys.tombstone(facts.resource)
     compares = [*_nobody_holds(keys, by, facts), absent(key), absent(keys.sweep(facts.resource))]
-    return _all_of(compares, (Put(key, encode(tombstone)),))
+    return Txn(compares, (Put(key, encode(tombstone)),))
 
 
 def prepare(
@@ -267,21 +272,44 @@ def prepare(
         unchanged(epoch.key, _seen(epoch.mod_revision)),
         Compare(epoch.key, Target.CREATE, Relation.GREATER, tombstone),
     ]
-    for holder in facts.holders:
-        roster = keys.roster(holder)
-        compares += (present(roster), Compare(roster, Target.MOD, Relation.LESS, tombstone))
-    return _all_of(compares, (Put(keys.sweep(resource), encode(sweep)),))
+    if _too_many(facts.holds):
+        if not all(hold.released or 0 < hold.roster < tombstone for hold in facts.holds):
+            raise ValueError(f"{resource}: expected every dead holder's roster there and older than the tombstone")
+    else:
+        for holder in facts.holders:
+            roster = keys.roster(holder)
+            compares += (present(roster), Compare(roster, Target.MOD, Relation.LESS, tombstone))
+    return Txn(compares, (Put(keys.sweep(resource), encode(sweep)),))
 
 
-def send(keys: Keyspace, by: Authority, resource: Resource, seen: Revision, sweep: SweepRecord) -> Txn:
+def send(
+    keys: Keyspace,
+    by: Authority,
+    resource: Resource,
+    seen: Revision,
+    sweep: SweepRecord,
+    looked: Revision = Revision(0),
+) -> Txn:
     """IF fence; sweep unchanged since ``seen``; for attempt 1 also armed unchanged and every listed holder's beacon
-    still absent THEN put sweep ``sent(n)``, before any byte leaves. Attempt 1 refused: abort."""
+    still absent THEN put sweep ``sent(n)``, before any byte leaves. Attempt 1 refused: abort.
+
+    With more holders than one transaction can compare (``needs_a_look``) the caller reads all their beacons at
+    ``looked``, and nobody must have attached since.
+    """
     key = keys.sweep(resource)
     compares = [_fence(keys, by), unchanged(key, _seen(seen))]
     if sweep.attempt == 1:
         compares.append(unchanged(keys.armed, _seen(by.armed)))
-        compares += (absent(keys.beacon(Holder(holder))) for holder in sweep.holders)
-    return _all_of(compares, (Put(key, encode(sweep)),))
+        if needs_a_look(sweep):
+            compares.append(nothing_newer_than(keys.family(Family.ROSTER), _seen(looked)))
+        else:
+            compares += (absent(keys.beacon(Holder(holder))) for holder in sweep.holders)
+    return Txn(compares, (Put(key, encode(sweep)),))
+
+
+def needs_a_look(sweep: SweepRecord) -> bool:
+    """Whether ``send`` needs the beacons read beforehand, there being too many to compare."""
+    return len(sweep.holders) > MAX_COMPARED_HOLDERS
 
 
 def note(keys: Keyspace, by: Authority, resource: Resource, seen: Revision, sweep: SweepRecord) -> Txn:
@@ -436,10 +464,8 @@ def trip(keys: Keyspace) -> Txn:
 
 
 def committed(result: TxnResult) -> bool:
-    """Whether a transaction took place, guards that were nested for their number included."""
-    if not result.succeeded:
-        return False
-    return all(committed(inner) for inner in result.results if isinstance(inner, TxnResult))
+    """Whether a transaction took place, every member of a batch included."""
+    return result.succeeded and all(committed(inner) for inner in result.results if isinstance(inner, TxnResult))
 
 
 def attached(result: TxnResult) -> bool:
@@ -479,16 +505,20 @@ def _nobody_holds(keys: Keyspace, by: Authority, facts: Unheld) -> list[Compare]
         nothing_newer_than(keys.holds_of(resource), _seen(facts.revision)),
         nothing_newer_than(keys.refs_to(resource), facts.revision),
     ]
-    compares += (unchanged(keys.hold(resource, hold.holder), _seen(hold.mod_revision)) for hold in facts.holds)
-    compares += (absent(keys.beacon(holder)) for holder in facts.holders)
+    if _too_many(facts.holds):
+        # Every attach writes the roster: if no roster entry is newer than R, whoever was dead at R still is. Busy
+        # tenants may need several tries; a hundred dead holders of one resource are rare.
+        compares.append(nothing_newer_than(keys.family(Family.ROSTER), facts.revision))
+        compares.append(unchanged(keys.hold(resource, facts.holds[0].holder), facts.holds[0].mod_revision))
+    else:
+        compares += (unchanged(keys.hold(resource, hold.holder), _seen(hold.mod_revision)) for hold in facts.holds)
+        compares += (absent(keys.beacon(holder)) for holder in facts.holders)
     compares += (absent(keys.record(source)) for source in facts.sources)
     return compares
 
 
-def _all_of(compares: Sequence[Compare], then: Sequence[Operation]) -> Txn:
-    """One IF of any length: what exceeds etcd's limit per level is nested. Read the result with ``committed``."""
-    head, tail = compares[:MAX_OPERATIONS], compares[MAX_OPERATIONS:]
-    return Txn(head, (_all_of(tail, then),) if tail else then)
+def _too_many(holds: Sequence[HoldFound]) -> bool:
+    return len(holds) > MAX_COMPARED_HOLDERS
 
 
 def _everything_known(keys: Keyspace, resource: Resource, record: ResourceRecord) -> tuple[Operation, ...]:
