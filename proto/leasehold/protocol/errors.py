@@ -1,7 +1,7 @@
 """Everything that can go wrong between us and the store, as types somebody branches on.
 
 One class per decision a caller can take. gRPC statuses and socket errors are translated here once, at the edge
-(``etcd.channel``), with their cause chained; nobody above it sees a grpclib exception.
+(``etcd.translation``), with their cause chained; nobody above it sees a grpclib exception.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ class Uncertain(StoreError):
 
 
 class Compacted(StoreError):
-    """The revision asked for is gone: list again, then watch from there."""
+    """The revision asked for is gone: list again, then watch from there.
+
+    ``compact_revision`` is the oldest one left, where etcd says it (watches); else 0.
+    """
 
     def __init__(self, message: str, compact_revision: int) -> None:
         super().__init__(message)

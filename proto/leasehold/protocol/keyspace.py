@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from leasehold.protocol.names import (
@@ -79,6 +80,7 @@ class Key:
         return Resource(OwnerName(self.parts[3]), TypeName(self.parts[4]), ResourceId(self.parts[5]))
 
 
+@lru_cache(maxsize=4096)  # one registration builds six keys from the same few components
 def _encode(component: str) -> bytes:
     if not component:
         raise ValueError("an empty key component")
@@ -198,7 +200,8 @@ class Keyspace:
             return None
         return Key(family, components) if all(components) else None
 
-    def _path(self, resource: Resource) -> bytes:
+    @staticmethod
+    def _path(resource: Resource) -> bytes:
         return b"%s/%s/%s" % (_encode(resource.owner), _encode(resource.type), _encode(resource.id))
 
     def _resource(self, family: Family, resource: Resource) -> bytes:

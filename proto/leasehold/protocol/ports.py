@@ -6,7 +6,7 @@ revision is given.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from leasehold.protocol.names import LeaseId, Revision
@@ -41,7 +41,7 @@ class Store(Protocol):
 
     def pages(
         self, where: KeyRange, *, deadline: float, revision: Revision = Revision(0), page_size: int = 5000
-    ) -> AsyncIterator[Snapshot]:
+    ) -> AsyncGenerator[Snapshot, None]:
         """The same, page by page, for ranges that should not be held in memory at once."""
         ...
 
@@ -77,13 +77,13 @@ class Leases(Protocol):
 class Watches(Protocol):
     """Changes as they happen."""
 
-    def watch(self, where: Where, *, start: Revision, progress_every: float = 10.0) -> AsyncIterator[WatchBatch]:
+    def watch(self, where: Where, *, start: Revision, progress_every: float = 10.0) -> AsyncGenerator[WatchBatch, None]:
         """Every change from revision ``start`` on, over reconnections and leader changes, none twice, none missed.
 
         Yields an empty batch at least about every ``progress_every`` seconds while etcd answers, so that silence
         can be told from health. Raises ``Compacted`` when ``start`` is gone (list again), ``AccessDenied`` when
-        not permitted; every other trouble is retried inside, with backoff, for ever. Closing the iterator
-        cancels the watch.
+        not permitted; every other trouble is retried inside, with backoff, for ever. ``start`` 0 means from now on.
+        Close the generator (``contextlib.aclosing``) to cancel the watch.
         """
         ...
 

@@ -13,7 +13,10 @@ from enum import Enum
 from leasehold.protocol.names import LeaseId, Revision
 
 MAX_OPERATIONS = 128
-"""etcd's default ``--max-txn-ops``: compares, and operations of one branch, per level of a transaction."""
+"""etcd's default ``--max-txn-ops``: compares, and operations of one branch, at the outermost level of a transaction.
+
+A nested transaction has what its enclosing levels left over: beside 100 members each may have 28 (measured on 3.5.1).
+"""
 
 
 @dataclass(frozen=True, slots=True)
