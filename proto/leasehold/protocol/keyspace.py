@@ -90,12 +90,13 @@ def _encode(component: str) -> bytes:
 class Keyspace:
     """The keys of one tenant."""
 
-    __slots__ = ("_families", "tenant")
+    __slots__ = ("_families", "_last", "tenant")
 
     def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant
         base = ROOT + _encode(tenant) + b"/"
         self._families = {family: base + family.value.encode() + b"/" for family in Family}
+        self._last: tuple[Resource | None, bytes] = (None, b"")
 
     # --- ranges -----------------------------------------------------------------------------------------------
 
@@ -205,4 +206,9 @@ class Keyspace:
         return b"%s/%s/%s" % (_encode(resource.owner), _encode(resource.type), _encode(resource.id))
 
     def _resource(self, family: Family, resource: Resource) -> bytes:
-        return self._families[family] + self._path(resource)
+        # A transaction builds several keys of one resource in a row; quoting is most of the work.
+        last, path = self._last
+        if resource is not last:
+            path = self._path(resource)
+            self._last = (resource, path)
+        return self._families[family] + path
