@@ -11,16 +11,25 @@ Readiness = Callable[[], Mapping[str, str]]
 """What is not ready, and why; empty when all is."""
 
 
-def health_routes(registry: CollectorRegistry, not_ready: Readiness) -> list[web.RouteDef]:
-    """Routes for an aiohttp application. ``/livez`` answers as long as the event loop turns."""
+def nothing_to_note() -> Mapping[str, str]:
+    return {}
+
+
+def health_routes(
+    registry: CollectorRegistry, not_ready: Readiness, notes: Readiness = nothing_to_note
+) -> list[web.RouteDef]:
+    """Routes for an aiohttp application. ``/livez`` answers as long as the event loop turns.
+
+    ``notes`` are worth knowing but do not make the process unready.
+    """
 
     async def livez(_: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
 
     async def readyz(_: web.Request) -> web.Response:
         reasons = dict(not_ready())
-        status = "not ready" if reasons else "ready"
-        return web.json_response({"status": status, "reasons": reasons}, status=503 if reasons else 200)
+        body = {"status": "not ready" if reasons else "ready", "reasons": reasons, "notes": dict(notes())}
+        return web.json_response(body, status=503 if reasons else 200)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

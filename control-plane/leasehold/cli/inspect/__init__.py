@@ -1,0 +1,1 @@
+"""Reading etcd directly, joined at one revision, and telling what it means."""

@@ -1,0 +1,130 @@
+"""The commands ``get`` and ``why``: they read, at one revision, and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from leasehold.cli.inspect.explain import Explanation, explain, leases_of_interest
+from leasehold.cli.inspect.listings import LISTINGS, Listing
+from leasehold.cli.inspect.states import State, resource_view
+from leasehold.cli.inspect.survey import take, take_one
+from leasehold.cli.render import output_option, show, warn_unreadable
+from leasehold.cli.target import RESOURCE, Failure, Target, pass_target
+from leasehold.protocol.errors import Compacted
+from leasehold.protocol.etcd.client import EtcdClient
+from leasehold.protocol.names import LeaseId, Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What ``get`` leaves out. Empty means: nothing."""
+
+    owner: str | None
+    kind: str | None
+    state: str | None
+
+    def keeps(self, value: Mapping[str, Any]) -> bool:
+        """Whether a value passes: a field it does not have never excludes it."""
+        wanted = (("owner", self.owner), ("type", self.kind), ("state", self.state))
+        return all(want is None or value.get(field, want) == want for field, want in wanted)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  leasehold get resources --owner blob-store --state in-grace
+  leasehold get holders -o json | jq '.[] | select(.status == "vanished")'
+  leasehold get sweeps --state quarantined
+"""
+)
+@click.argument("what", type=click.Choice(sorted(LISTINGS)))
+@click.option("--owner", help="Only of this owner.")
+@click.option("--type", "kind", help="Only of this type.")
+@click.option(
+    "--state",
+    help="Only in this state. Of resources: "
+    + ", ".join(state.value for state in State)
+    + "; of holders: alive, ended, vanished.",
+)
+@output_option
+@pass_target
+def get(target: Target, what: str, owner: str | None, kind: str | None, state: str | None, output: str) -> None:
+    """List RESOURCES, HOLDERS, TOMBSTONES, SWEEPS, RULES, OWNERS or INTENTS as etcd has them.
+
+    Everything printed was true together, at one revision of etcd.
+    """
+    listing: Listing[Any] = LISTINGS[what]
+    if what == "resources" and state is not None and state not in {known.value for known in State}:
+        raise click.BadParameter(f"expected one of {', '.join(known.value for known in State)}", param_hint="--state")
+    filters = Filters(owner, kind, state)
+
+    async def work(client: EtcdClient) -> Any:
+        return await take(client, target.keys, listing.families, deadline=target.deadline)
+
+    picture = target.run(work)
+    warn_unreadable(picture.unreadable)
+    values = [value for value in listing.values(picture) if filters.keeps(listing.fields(value))]
+    show(output, values, listing.columns, [listing.row(value) for value in values])
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  leasehold why blob-store/blob/4711
+  leasehold why objects/object/photos/2024/cat.jpg      (ids may contain slashes)
+  leasehold why blob-store/blob/4711 -o json | jq .facts.holds
+"""
+)
+@click.argument("resource", type=RESOURCE)
+@output_option
+@pass_target
+def why(target: Target, resource: Resource, output: str) -> None:
+    """Why is RESOURCE (<owner>/<type>/<id>) still there, and what happens to it next, and when?"""
+
+    async def work(client: EtcdClient) -> Explanation | None:
+        return await _explained(client, target, resource)
+
+    found = target.run(work)
+    if found is None:
+        raise Failure(
+            f"{resource}: nothing is recorded in tenant {target.tenant} (no rule saw it created, or it was deleted "
+            "and forgotten); expected one of `leasehold get resources`"
+        )
+    if output != "table":
+        show(output, found, (), ())
+        return
+    for sentence in found.sentences:
+        click.echo(sentence)
+    click.echo("")
+    for sentence in found.next:
+        click.echo(f"Next: {sentence}")
+    click.echo(f"(as of revision {found.revision}; {_collector(found)})")
+
+
+def _collector(found: Explanation) -> str:
+    leader = f"control plane {found.leader} leads" if found.leader else "no control plane leads"
+    return f"{leader}, the brake is {'armed' if found.armed else 'tripped'}"
+
+
+async def _explained(client: EtcdClient, target: Target, resource: Resource) -> Explanation | None:
+    picture = await _retrying_compaction(lambda: take_one(client, target.keys, resource, deadline=target.deadline))
+    view = resource_view(picture, resource, picture.rules_or_none()) if resource in picture.resources else None
+    remaining: dict[LeaseId, int] = {}
+    for lease in leases_of_interest(view) if view else ():
+        status = await client.time_to_live(lease, deadline=target.deadline)
+        remaining[lease] = status.remaining_seconds
+    return explain(picture, resource, view, remaining)
+
+
+async def _retrying_compaction(read: Callable[[], Any]) -> Any:
+    """A compaction between two reads of one picture: take it again, once."""
+    try:
+        return await read()
+    except Compacted:
+        return await read()
+
+
+COMMANDS: Sequence[click.Command] = (get, why)

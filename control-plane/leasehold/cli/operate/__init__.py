@@ -1,0 +1,1 @@
+"""Writing, by the protocol's own transactions and never around them."""

@@ -1,0 +1,150 @@
+"""``pin``, ``unpin``, ``restore``, ``release`` and ``brake``: an operator's hand on single resources and on the whole.
+
+Each is one transaction of the protocol. None of them can override a sweep: once the delete is prepared, the collector
+alone may abort it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import click
+import msgspec
+from leasehold.cli.inspect.states import HolderStatus, holder_status
+from leasehold.cli.inspect.survey import Survey, take_one
+from leasehold.cli.target import RESOURCE, Failure, Target, operator_name, pass_target
+from leasehold.protocol import transactions
+from leasehold.protocol.etcd.client import EtcdClient
+from leasehold.protocol.names import Holder, Resource
+from leasehold.protocol.records import ArmedRecord, PinRecord
+from leasehold.protocol.store import Txn, TxnResult
+
+RESOURCE_ARGUMENT = click.argument("resource", type=RESOURCE)
+
+
+def now() -> str:
+    """For people; never compared (S7)."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@click.command(epilog="Example: leasehold pin blob-store/blob/4711 --why 'evidence for ticket 99'")
+@RESOURCE_ARGUMENT
+@click.option("--why", required=True, help="For whoever finds the pin in a year.")
+@pass_target
+def pin(target: Target, resource: Resource, why: str) -> None:
+    """Keep RESOURCE, whatever becomes of its holders."""
+    record = PinRecord(operator_name(), why, now())
+    _on_resource(target, resource, lambda _: transactions.pin(target.keys, resource, record))
+    click.echo(f"{resource}: pinned")
+
+
+@click.command(epilog="Example: leasehold unpin blob-store/blob/4711")
+@RESOURCE_ARGUMENT
+@pass_target
+def unpin(target: Target, resource: Resource) -> None:
+    """Take the pin off RESOURCE. If nobody holds it, its grace starts anew."""
+
+    def txn(picture: Survey) -> Txn:
+        if resource not in picture.pins:
+            raise Failure(f"{resource}: not pinned; nothing to do")
+        return transactions.unpin(target.keys, resource)
+
+    _on_resource(target, resource, txn)
+    click.echo(f"{resource}: no longer pinned; if nobody holds it, its grace starts anew")
+
+
+@click.command(epilog="Example: leasehold restore blob-store/blob/4711")
+@RESOURCE_ARGUMENT
+@pass_target
+def restore(target: Target, resource: Resource) -> None:
+    """Take the tombstone off RESOURCE: its grace starts anew. (To keep it for good, pin it.)"""
+
+    def txn(picture: Survey) -> Txn:
+        if resource not in picture.tombstones and resource not in picture.sweeps:
+            raise Failure(f"{resource}: not condemned; nothing to restore")
+        return transactions.restore(target.keys, resource)
+
+    _on_resource(target, resource, txn)
+    click.echo(f"{resource}: restored; if nobody holds it by the collector's next look, its grace starts anew")
+
+
+@click.command(epilog="Example: leasehold release blob-store/blob/4711 --holder 'media@host-1~8812'")
+@RESOURCE_ARGUMENT
+@click.option("--holder", required=True, help="Whose hold; see `leasehold why`.")
+@click.option("--force", is_flag=True, help="Even though the holder is alive.")
+@pass_target
+def release(target: Target, resource: Resource, holder: str, force: bool) -> None:
+    """Let go of RESOURCE in the name of one holder, as if it had done so itself.
+
+    When no other hold is left, the resource is condemned, and deleted after its grace. A living holder may still be
+    using it and is not told: hence --force.
+    """
+
+    def txn(picture: Survey) -> Txn:
+        found = picture.holds.get(resource, {}).get(Holder(holder))
+        if found is None:
+            known = ", ".join(picture.holds.get(resource, {})) or "nobody"
+            raise Failure(f"{resource}: {holder} has no hold on it; expected one of: {known}")
+        if found.record is None:
+            raise Failure(f"{resource}: the hold of {holder} cannot be read; it is kept")
+        if found.record.released:
+            raise Failure(f"{resource}: {holder} has let go of it already")
+        if holder_status(picture, Holder(holder)) is HolderStatus.ALIVE and not force:
+            raise Failure(
+                f"{resource}: {holder} is alive and may be using it. Releasing means: with no other hold left it is "
+                "deleted after its grace, and the holder is not told. Repeat with --force if that is what you want"
+            )
+        released = msgspec.structs.replace(found.record, released=True, why=f"released by {operator_name()}")
+        return transactions.release(target.keys, resource, Holder(holder), found.record, released)
+
+    _on_resource(target, resource, txn, refused=f"{resource}: the hold changed meanwhile; look again")
+    click.echo(f"{resource}: released for {holder}; if nobody else holds it, its grace starts now")
+
+
+@click.group(epilog="Example: leasehold brake trip --reason 'half the cluster is unreachable'")
+def brake() -> None:
+    """The emergency brake of the whole tenant: while it is tripped nothing is condemned or prepared."""
+
+
+@brake.command(epilog="Example: leasehold brake trip --reason 'half the cluster is unreachable'")
+@click.option("--reason", required=True, help="Printed back to you; goes into your shell history, not into etcd.")
+@pass_target
+def trip(target: Target, reason: str) -> None:
+    """Stop collecting: no condemn, no prepare, no first send, until somebody arms again. Sends under way go on."""
+    target.run(lambda client: client.commit(transactions.trip(target.keys), deadline=target.deadline))
+    click.echo(f"tripped: tenant {target.tenant} deletes nothing more ({reason}); `leasehold brake arm` lifts it")
+
+
+@brake.command(epilog="Example: leasehold brake arm --reason 'network is back, holders are attached'")
+@click.option("--reason", required=True, help="Stored, for whoever asks later.")
+@pass_target
+def arm(target: Target, reason: str) -> None:
+    """Allow collecting (again). Whatever was decided before is decided anew."""
+    record = ArmedRecord(operator_name(), reason, now())
+    target.run(lambda client: client.commit(transactions.arm(target.keys, record), deadline=target.deadline))
+    click.echo(f"armed: tenant {target.tenant} may collect")
+
+
+def _on_resource(
+    target: Target, resource: Resource, build: Callable[[Survey], Txn], refused: str | None = None
+) -> None:
+    """Look, build, commit. Raises ``Failure`` when there is no such resource or the transaction is refused."""
+
+    async def work(client: EtcdClient) -> TxnResult:
+        picture = await take_one(client, target.keys, resource, deadline=target.deadline)
+        if resource not in picture.resources:
+            raise Failure(f"{resource}: not found in tenant {target.tenant}; expected one of `leasehold get resources`")
+        return await client.commit(build(picture), deadline=target.deadline)
+
+    run: Callable[[Callable[[EtcdClient], Awaitable[TxnResult]]], TxnResult] = target.run
+    if not run(work).succeeded:
+        _refuse(refused or f"{resource}: too late, its sweep is under way; `leasehold why {resource}` says how far")
+
+
+def _refuse(message: str) -> NoReturn:
+    raise Failure(message)
+
+
+COMMANDS: Sequence[click.Command] = (pin, unpin, restore, release, brake)

@@ -1,0 +1,54 @@
+"""From the configuration a person wrote to the one this run's sidecar reads. Pure.
+
+The host becomes the program's pid, and there is a forward proxy to point the program at. The derived file lies in a
+folder of its own, so what was relative to the original's folder (rules, journal) is made absolute. Everything else
+stays as it was written: the sidecar checks it, and its mistakes are its own to tell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from leasehold.protocol.configuration import load
+
+PROXY = "forward-proxy"
+ANY_PORT = "127.0.0.1:0"
+
+
+def derived(text: str, path: Path, pid: int, variables: Mapping[str, str]) -> str:
+    """The configuration's text for this run. Raises ``BadConfiguration`` when it is no mapping at all."""
+    document = load(dict[str, Any], text, str(path), variables)
+    captures = document.get("capture", [])
+    if isinstance(captures, list) and not any(_is_proxy(capture) for capture in captures):
+        captures = [*captures, {"mode": PROXY, "listen": ANY_PORT}]
+    folder = path.parent.absolute()
+    rules, journal = document.get("rules"), document.get("journal")
+    if isinstance(rules, dict) and isinstance(rules.get("file"), str):
+        document["rules"] = {**rules, "file": str(folder / rules["file"])}
+    if isinstance(journal, str):
+        document["journal"] = str(folder / journal)
+    # JSON is YAML, and leaves no doubt about what is text.
+    return json.dumps({**document, "capture": captures, "host": {"pid": pid}}, indent=1)
+
+
+def _is_proxy(capture: object) -> bool:
+    return isinstance(capture, dict) and capture.get("mode") == PROXY
+
+
+def environment(base: Mapping[str, str], proxy: str) -> dict[str, str]:
+    """The program's environment: plain HTTP goes through the sidecar, loopback included; HTTPS stays as it is."""
+    url = f"http://{proxy}"
+    kept = {name: value for name, value in base.items() if name.upper() != "NO_PROXY"}
+    return {**kept, "HTTP_PROXY": url, "http_proxy": url}
+
+
+def proxy_address(ready: Mapping[str, Any]) -> str | None:
+    """Where the forward proxy listens, from the sidecar's ready line."""
+    for capture in ready.get("capture", ()):
+        if isinstance(capture, dict) and capture.get("mode") == PROXY:
+            address = capture.get("listen")
+            return address if isinstance(address, str) else None
+    return None

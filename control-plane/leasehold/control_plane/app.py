@@ -1,0 +1,238 @@
+"""Builds a control plane from its parts; the only place that names concrete adapters.
+
+``ControlPlane`` is one replica: entered, it observes, stands for leadership and collects; left, it resigns first and
+then stops everything. A replica that crashes instead of leaving is the normal case for everybody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Self
+
+import structlog
+from aiohttp import web
+from leasehold.control_plane.api import api_routes
+from leasehold.control_plane.brake import Brake
+from leasehold.control_plane.collector import Collector
+from leasehold.control_plane.config import Config
+from leasehold.control_plane.core.index import Index
+from leasehold.control_plane.core.lifecycle import State, as_permitted
+from leasehold.control_plane.graces import Graces
+from leasehold.control_plane.graves import Graves
+from leasehold.control_plane.leadership import Leadership
+from leasehold.control_plane.loading import RuleLoader
+from leasehold.control_plane.metrics import Metrics, Sample
+from leasehold.control_plane.observe import Observer
+from leasehold.control_plane.owners.http import HttpOwner
+from leasehold.control_plane.owners.register import Owners
+from leasehold.control_plane.reaper import Reaper
+from leasehold.control_plane.sweeper import Sweeper
+from leasehold.control_plane.ticking import MonotonicClock
+from leasehold.control_plane.witness import Witness
+from leasehold.protocol.etcd.client import EtcdClient
+from leasehold.protocol.keyspace import Keyspace
+from leasehold.protocol.names import Instant, Tenant
+from leasehold.protocol.ports import Clock
+from leasehold.shell.daemon import Lifetime
+from leasehold.shell.health import health_routes
+
+log = structlog.get_logger()
+
+
+class ControlPlane:
+    """One replica of one tenant's control plane."""
+
+    def __init__(self, config: Config, client: EtcdClient, clock: Clock | None = None) -> None:
+        self.config, self._client = config, client
+        self.clock = clock = clock or MonotonicClock()
+        self.keys = keys = Keyspace(Tenant(config.tenant))
+        self.index = index = Index(keys)
+        self.metrics = metrics = Metrics()
+        deadline = config.etcd.deadline_seconds
+        # One place of randomness: it only spreads retries.
+        jitter = random.Random().random  # noqa: S311
+        self.leadership = Leadership(
+            client, client, keys, clock, replica=config.replica, ttl_seconds=config.lease_ttl_seconds,
+            on_change=self._on_leadership,
+        )  # fmt: skip
+        self.brake = Brake(client, client, keys, index, clock, replica=config.replica, deadline=deadline)
+        self.owners = Owners(index.policy, clock, HttpOwner)
+        reaper = Reaper(
+            client, keys, index, Witness(client, keys, index, deadline=deadline), self.leadership.authority, metrics,
+            deadline=deadline,
+        )  # fmt: skip
+        graces = Graces(client, client, keys, index, clock, self.leadership.authority, deadline=deadline)
+        sweeper = Sweeper(
+            client, keys, index, clock, self.leadership, self.owners, Graves(client, clock, deadline=deadline), metrics,
+            deadline=deadline, jitter=jitter,
+        )  # fmt: skip
+        self.collector = Collector(
+            index, clock, self.leadership, self.brake, reaper, graces, sweeper, self.owners, jitter=jitter
+        )
+        self.observer = Observer(
+            client, client, keys, index, clock, scan_seconds=config.scan_seconds,
+            on_change=self.collector.on_index, on_gap=self.collector.on_gap,
+            on_shard_gone=self.leadership.on_shard_gone,
+        )  # fmt: skip
+        self.loader = RuleLoader(client, keys, clock, config.rules, deadline=deadline) if config.rules else None
+        self._running: asyncio.Task[None] | None = None
+        self._show_metrics()
+
+    async def __aenter__(self) -> Self:
+        self._running = asyncio.create_task(self.run(), name="control-plane")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def run(self) -> None:
+        """Everything, until cancelled."""
+        structlog.contextvars.bind_contextvars(tenant=self.config.tenant, replica=self.config.replica)
+        async with asyncio.TaskGroup() as tasks:
+            if self.loader is not None:
+                tasks.create_task(self.loader.run())
+            tasks.create_task(self.observer.run())
+            tasks.create_task(self.leadership.run())
+            tasks.create_task(self.collector.run())
+
+    async def stop(self) -> None:
+        """End in order: no more work, then give up leadership, then the connections to owners."""
+        await self.crash()
+        await self.leadership.resign()
+        await self.owners.close()
+
+    async def crash(self) -> None:
+        """End as a killed process would: nothing is given up, the lease runs out by itself."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+            await asyncio.wait({running})
+            if not running.cancelled() and (error := running.exception()) is not None:
+                raise error
+
+    async def wait_broken(self) -> None:
+        """Return only if something ended that must not; raises what it was."""
+        if self._running is not None:
+            await asyncio.shield(self._running)
+
+    def _on_leadership(self) -> None:
+        # The two need each other; leadership comes first.
+        self.collector.on_leadership()
+
+    # --- what is told ---------------------------------------------------------------------------------------------
+
+    def web_app(self) -> web.Application:
+        app = web.Application()
+        app.add_routes(health_routes(self.metrics.registry, self.not_ready, self.notes))
+        app.add_routes(api_routes(self.index, self.status))
+        return app
+
+    def not_ready(self) -> Mapping[str, str]:
+        reasons = {}
+        if self.observer.sight.trouble:
+            reasons["etcd"] = self.observer.sight.trouble
+        elif self.observer.silence > 2 * self.config.lease_ttl_seconds:
+            reasons["etcd"] = f"nothing heard for {self.observer.silence:.0f} s"
+        if self.loader is not None and self.loader.pending:
+            reasons["rules"] = self.loader.pending
+        return reasons
+
+    def notes(self) -> Mapping[str, str]:
+        """Worth knowing, but no reason to take this replica out of service."""
+        return {"brake": self.brake.why_not} if self.observer.sight.synced and self.brake.why_not else {}
+
+    def status(self) -> Mapping[str, object]:
+        now = Instant(self.clock.now())
+        warm_up = self.brake.warm_up
+        stages = {
+            step.value: {"count": len(crew.backlog), "oldest_seconds": round(crew.backlog.oldest_age(now), 3)}
+            for step, crew in self.collector.crews.items()
+        }
+        return {
+            "tenant": self.config.tenant,
+            "replica": self.config.replica,
+            "leader": self.leadership.leading,
+            "acting": self.index.shards.get(0, (0, ""))[1] or None,
+            "fence": self.leadership.fence or None,
+            "armed": bool(self.index.armed),
+            "braked": self.brake.why_not or None,
+            "synced": self.observer.sight.synced,
+            "revision": self.observer.sight.revision,
+            "watch_lag_seconds": _finite(self.observer.silence),
+            "warm_up": {"seconds_left": _finite(warm_up.left(now)), "reason": warm_up.reason},
+            "backlog": stages,
+            "index": {"resources": len(self.index), "holders": len(self.index.holders())},
+            "owners": self.owners.states(),
+            "unreadable": {key.decode("ascii", "replace"): why for key, why in self.index.unreadable.items()},
+            "scan_corrections": self.observer.sight.corrections,
+        }
+
+    def _show_metrics(self) -> None:
+        def view(name: str, text: str, labels: Iterable[str], read: object) -> None:
+            self.metrics.view(name, text, labels, read)  # type: ignore[arg-type]
+
+        def now() -> Instant:
+            return Instant(self.clock.now())
+
+        def one(value: float) -> list[Sample]:
+            return [((), value)]
+
+        crews = self.collector.crews
+        sight = self.observer.sight
+        view("leasehold_resources", "Resources by state", ("owner", "type", "state"), self._states)
+        view("leasehold_backlog_items", "Waiting or in hand, by stage", ("stage",),
+             lambda: [((step.value,), len(crew.backlog)) for step, crew in crews.items()])  # fmt: skip
+        view("leasehold_backlog_oldest_age_seconds", "Age of the oldest, by stage", ("stage",),
+             lambda: [((step.value,), crew.backlog.oldest_age(now())) for step, crew in crews.items()])  # fmt: skip
+        view("leasehold_leader", "1 while this replica may act", (), lambda: one(self.leadership.leading))
+        view("leasehold_armed", "1 while collecting is allowed", (), lambda: one(not self.brake.why_not))
+        view("leasehold_warm_up_seconds_left", "Until when nothing is prepared", (),
+             lambda: one(self.brake.warm_up.left(now())))  # fmt: skip
+        view("leasehold_watch_lag_seconds", "Since etcd was last heard from", (), lambda: one(self.observer.silence))
+        view("leasehold_unreadable_records", "Keys that cannot be read", (), lambda: one(len(self.index.unreadable)))
+        view("leasehold_unaccounted_resources", "Kept because nothing proves them unheld", (), self._unaccounted)
+        view("leasehold_scan_corrections", "Keys the scan found wrong", (), lambda: one(sight.corrections))
+        view("leasehold_owner_stopped", "1 while an owner is not called", ("owner", "state"),
+             lambda: [((name, state), state != "calling") for name, state in self.owners.states().items()])  # fmt: skip
+
+    def _states(self) -> list[Sample]:
+        shown: dict[tuple[str, ...], float] = {}
+        for (owner, kind, rule, state), count in self.index.counts.items():
+            place = (owner, kind, as_permitted(state, self.index.policy.of_rule(rule).mode).value)
+            shown[place] = shown.get(place, 0) + count
+        return list(shown.items())
+
+    def _unaccounted(self) -> list[Sample]:
+        return [((), sum(n for (_, _, _, state), n in self.index.counts.items() if state is State.UNACCOUNTED))]
+
+
+async def serve(config: Config, lifetime: Lifetime) -> None:
+    """The whole process: one replica and its HTTP face, until asked to stop."""
+    async with EtcdClient(config.etcd) as client, ControlPlane(config, client) as plane:
+        runner = web.AppRunner(plane.web_app(), access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, config.http.host, config.http.port).start()
+            host, port = runner.addresses[0][:2]
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            lifetime.ready(http=address, replica=config.replica, pid=os.getpid())
+            broken = asyncio.ensure_future(plane.wait_broken())
+            stop = asyncio.ensure_future(lifetime.until_stop())
+            await asyncio.wait({broken, stop}, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            if broken.done():
+                broken.result()
+            broken.cancel()
+        finally:
+            await runner.cleanup()
+
+
+def _finite(seconds: float) -> float | None:
+    """JSON knows no infinity."""
+    return round(seconds, 3) if seconds < float("inf") else None

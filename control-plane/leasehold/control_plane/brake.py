@@ -1,0 +1,111 @@
+"""Whether collecting is allowed at all: the armed key, the pinned cluster, and the warm-up.
+
+A tenant's first control plane founds it: pins the cluster it found and arms. An armed key that is missing later is not
+put back by anybody but an operator. Being served by another cluster than the pinned one (a restore, a wrong endpoint)
+stops everything just the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+from leasehold.control_plane.core.index import Index
+from leasehold.control_plane.core.warmup import WarmUp
+from leasehold.control_plane.ticking import written_now
+from leasehold.protocol.errors import StoreError, Unavailable
+from leasehold.protocol.keyspace import Keyspace
+from leasehold.protocol.names import Instant
+from leasehold.protocol.ports import Clock, Store
+from leasehold.protocol.records import ArmedRecord, ClusterRecord
+from leasehold.protocol.store import MemberStatus
+from leasehold.protocol.transactions import found_tenant
+
+log = structlog.get_logger()
+
+
+class Cluster(Protocol):
+    """Who serves us. The etcd client offers it."""
+
+    async def status(self, *, deadline: float) -> Sequence[object]:
+        """``MemberStatus`` of each endpoint that answers."""
+        ...
+
+
+class Brake:
+    """One tenant's. ``check`` is called on gaining leadership, ``seen`` whenever the index changed."""
+
+    def __init__(
+        self, store: Store, cluster: Cluster, keys: Keyspace, index: Index, clock: Clock, *, replica: str,
+        deadline: float,
+    ) -> None:  # fmt: skip
+        self._store, self._cluster, self._keys, self._index, self._clock = store, cluster, keys, index, clock
+        self._replica, self._deadline = replica, deadline
+        self._serving = ""
+        self._said: str | None = None
+        self.warm_up = WarmUp()
+
+    @property
+    def why_not(self) -> str:
+        """What forbids condemning and preparing; empty when nothing does."""
+        pinned = self._index.cluster[1]
+        if not self._index.armed:
+            return "control/armed is missing: nothing is condemned or prepared until an operator arms again"
+        if pinned is not None and self._serving and pinned.cluster_id != self._serving:
+            return f"etcd is another cluster ({self._serving}) than the one pinned ({pinned.cluster_id})"
+        return ""
+
+    def may_condemn(self) -> Instant | None:
+        """From when on; ``None``: not until something changes."""
+        return None if self.why_not else Instant(float("-inf"))
+
+    def may_prepare(self) -> Instant | None:
+        """The same, but only after the warm-up."""
+        return None if self.why_not else self.warm_up.until
+
+    def on_gap(self, reason: str) -> None:
+        """Something may have been missed; what is known now counts from here."""
+        seconds = self.warm_up.begin(Instant(self._clock.now()), self._index.attendance(), reason)
+        log.info("warm_up", seconds=seconds, reason=reason)
+
+    def seen(self) -> None:
+        """Say once when the brake changes. Before ``check`` there is nothing to say: the tenant may be new."""
+        if not self._serving:
+            return
+        why = self.why_not
+        if why != self._said:
+            if why:
+                log.error("braked", reason=why, alert=True)
+            elif self._said is not None:
+                log.info("armed", revision=self._index.armed)
+            self._said = why
+
+    async def check(self) -> None:
+        """Learn who serves us; found the tenant if we are its first control plane. Raises ``StoreError``."""
+        members = await self._cluster.status(deadline=self._deadline)
+        serving = {f"{member.cluster_id:x}" for member in members if isinstance(member, MemberStatus)}
+        if len(serving) != 1:
+            raise Unavailable(f"expected one cluster to answer, got {sorted(serving) or 'none'}")
+        self._serving = serving.pop()
+        if self._index.cluster[0] or self._index.armed:
+            return
+        since = written_now()
+        txn = found_tenant(
+            self._keys,
+            ClusterRecord(self._serving, since),
+            ArmedRecord(self._replica, "the first control plane of this tenant", since),
+        )
+        if (await self._store.commit(txn, deadline=self._deadline)).succeeded:
+            log.info("tenant_founded", cluster=self._serving)
+
+    async def keep_checking(self, leading: bool) -> bool:
+        """``check`` while leading; whether it succeeded."""
+        if not leading:
+            return False
+        try:
+            await self.check()
+        except StoreError as error:
+            log.warning("cluster_check_failed", error=str(error))
+            return False
+        return True

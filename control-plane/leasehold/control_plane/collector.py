@@ -1,0 +1,162 @@
+"""The one place where stages meet: nominations from the index go to the crews, news wake whom they concern.
+
+Everything here is by event: a batch from the watch, leadership gained or lost, a warm-up's end. The crews' backlogs
+hold nothing while we stand by; on gaining leadership (and after every scan, rule change or arming) all that the index
+has nominated is offered anew, so nothing depends on an event that came at the wrong time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import structlog
+from leasehold.control_plane.brake import Brake
+from leasehold.control_plane.core.index import Index
+from leasehold.control_plane.core.lifecycle import Step, Sweeping
+from leasehold.control_plane.crew import Crew, Gate
+from leasehold.control_plane.graces import Graces
+from leasehold.control_plane.leadership import Leadership
+from leasehold.control_plane.owners.register import Owners
+from leasehold.control_plane.reaper import Reaper
+from leasehold.control_plane.sweeper import Sweeper
+from leasehold.control_plane.ticking import Bell
+from leasehold.protocol.names import Instant, Resource, Revision
+from leasehold.protocol.ports import Clock
+
+TRANSACTIONS_AT_ONCE = 32
+SWEEPS_AT_ONCE = 512
+"""Over all owners; each has its own limit besides."""
+QUARANTINE_SPREAD_SECONDS = 60.0
+CHECK_SECONDS = 0.5
+ALWAYS = Instant(float("-inf"))
+log = structlog.get_logger()
+
+
+class Collector:
+    """Feeds and wakes; decides nothing."""
+
+    def __init__(
+        self,
+        index: Index,
+        clock: Clock,
+        leadership: Leadership,
+        brake: Brake,
+        reaper: Reaper,
+        graces: Graces,
+        sweeper: Sweeper,
+        owners: Owners,
+        *,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._index, self._clock, self._leadership, self._brake = index, clock, leadership, brake
+        self._graces, self._sweeper, self._jitter = graces, sweeper, jitter
+        self._fence = Revision(0)
+        self._armed = Revision(0)
+        self._checked = False
+        self._bell = Bell(clock)
+        self.synced = False
+
+        def crew(step: Step, work: Callable, gate: Gate, limit: int = TRANSACTIONS_AT_ONCE, **more: Callable) -> Crew:  # type: ignore[type-arg]
+            return Crew(step, work, clock, limit=limit, jitter=jitter, gate=self._leading_and(gate), **more)
+
+        self.crews = {
+            Step.CONDEMN: crew(Step.CONDEMN, reaper.condemn, brake.may_condemn),
+            Step.REVIVE: crew(Step.REVIVE, reaper.revive, lambda: ALWAYS),
+            Step.PREPARE: crew(Step.PREPARE, reaper.prepare, brake.may_prepare),
+            Step.SWEEP: crew(
+                Step.SWEEP, sweeper.sweep, lambda: ALWAYS, SWEEPS_AT_ONCE, room=owners.room, reopens=owners.reopens
+            ),
+        }
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def on_index(self) -> None:
+        """The index changed (or the watch only progressed)."""
+        self.synced = True
+        fresh = self._index.take_fresh()
+        if self._leadership.leading:
+            if self._index.policy_changed or self._armed != self._index.armed:
+                self._feed_everything()
+            else:
+                self._feed(fresh.items())
+        self._index.policy_changed, self._armed = False, self._index.armed
+        self._brake.seen()
+        self._wake()
+
+    def on_gap(self, reason: str) -> None:
+        """Something may have been missed: warm up, and offer everything anew."""
+        self.synced = True
+        self._brake.on_gap(reason)
+        self._feed_everything()
+        self._sweeper.forget_gone()
+
+    def on_leadership(self) -> None:
+        """Gained, lost or renewed."""
+        self._sweeper.on_leadership()
+        fence = self._leadership.fence
+        if fence == self._fence:
+            return
+        self._fence, self._checked = fence, False
+        for crew in self.crews.values():
+            crew.backlog.clear()
+        if fence and self.synced:
+            self._brake.on_gap("leadership was gained")
+            self._feed_everything()
+        self._wake()
+
+    async def run(self) -> None:
+        """All stages, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for crew in self.crews.values():
+                tasks.create_task(crew.run())
+            tasks.create_task(self._graces.run())
+            tasks.create_task(self._check_cluster())
+
+    async def _check_cluster(self) -> None:
+        while True:
+            if self._fence and self.synced and not self._checked:
+                self._checked = await self._brake.keep_checking(self._leadership.leading)
+                self._wake()
+            waiting = self._fence and not self._checked
+            await self._bell.wait(Instant(self._clock.now() + CHECK_SECONDS) if waiting else None)
+
+    # --- parts --------------------------------------------------------------------------------------------------
+
+    def _feed_everything(self) -> None:
+        if self._leadership.leading and self.synced:
+            for step, resources in self._index.nominated.items():
+                self._feed((resource, step) for resource in list(resources))
+
+    def _feed(self, due: Iterable[tuple[Resource, Step]]) -> None:
+        now = Instant(self._clock.now())
+        for resource, step in due:
+            wait = self._wait(resource, step)
+            if wait is not None:
+                self.crews[step].offer(resource, Instant(now + wait) if wait else None)
+
+    def _wait(self, resource: Resource, step: Step) -> float | None:
+        """Seconds until a nominated resource should be served; ``None``: not at all, its rule does not permit it."""
+        entry = self._index.entry(resource)
+        if entry is None or step is Step.REVIVE:
+            return 0.0
+        if step is Step.SWEEP:
+            # What was given up on by an earlier leader gets its chance soon, but not all of it at once.
+            quarantined = entry.sweep_state is Sweeping.QUARANTINED
+            return self._jitter() * QUARANTINE_SPREAD_SECONDS if quarantined else 0.0
+        standing = self._index.policy.of(resource, entry.rule)
+        if step is Step.CONDEMN:
+            return self._sweeper.patience(resource) if standing.may_condemn else None
+        return 0.0 if standing.may_sweep else None
+
+    def _leading_and(self, gate: Gate) -> Gate:
+        def both() -> Instant | None:
+            return gate() if self._leadership.leading and self.synced and self._checked else None
+
+        return both
+
+    def _wake(self) -> None:
+        for crew in self.crews.values():
+            crew.nudge()
+        self._graces.nudge()
+        self._bell.ring()

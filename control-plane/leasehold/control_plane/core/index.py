@@ -1,0 +1,554 @@
+"""Everything etcd holds about a tenant, folded into facts: keys and values in, nominations out. Pure.
+
+Laws:
+
+- The index only nominates. Nobody deletes anything because of what stands here.
+- An older event never overrides a newer one, in whatever order they come: every fact keeps its mod_revision, and
+  deletions are remembered until ``settle`` says that nothing older can arrive. So a list, a scan and a watch may
+  overlap freely.
+- An event costs what it touches: a holder's end touches the resources it holds, an epoch those condemned in its class.
+- What cannot be read is listed in ``unreadable`` and blocks what depends on it, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from sys import intern
+from typing import TypeVar
+
+import msgspec
+from leasehold.control_plane.core.epochs import Seen, grace_seconds, is_whole
+from leasehold.control_plane.core.facts import ABSENT, Entry, Hold, HolderEntry, Source
+from leasehold.control_plane.core.lifecycle import SWEEPING, Facts, Grace, Holding, State, Step, Sweeping
+from leasehold.control_plane.core.lifecycle import TABLE as LIFECYCLE
+from leasehold.control_plane.core.policy import Policy
+from leasehold.control_plane.core.warmup import Attendance
+from leasehold.protocol.keyspace import Family, Key, Keyspace
+from leasehold.protocol.names import ClassName, Holder, OwnerName, Resource, Revision, RuleName, TypeName
+from leasehold.protocol.records import (
+    ClusterRecord,
+    EpochRecord,
+    HoldRecord,
+    ResourceRecord,
+    RosterRecord,
+    ShardRecord,
+    SweepRecord,
+    TombstoneRecord,
+    Unreadable,
+    decode,
+)
+from leasehold.protocol.rules import Owner, Rule
+from leasehold.protocol.store import Change, Event, KeyValue
+from leasehold.protocol.transactions import EpochFound
+
+R = TypeVar("R", bound=msgspec.Struct)
+Handler = Callable[[Key, KeyValue, bool], bool]
+"""Takes a parsed key, the item, and whether it is there. Returns whether this was news."""
+
+
+class _Class:
+    """A grace class: its epochs and who is condemned in it."""
+
+    __slots__ = ("condemned", "done", "epochs", "leases", "newest", "opened")
+
+    def __init__(self) -> None:
+        self.epochs: dict[int, tuple[Revision, Revision, EpochRecord | None]] = {}
+        self.leases: dict[int, Revision] = {}
+        self.condemned: dict[Resource, Revision] = {}
+        self.newest = ABSENT
+        self.opened = ABSENT
+        self.done = ABSENT
+
+
+class Index:
+    """One tenant. Single writer: ``observe``."""
+
+    def __init__(self, keys: Keyspace) -> None:
+        self.keys = keys
+        self.policy = Policy()
+        self.policy_changed = False
+        self.armed = ABSENT
+        self.cluster: tuple[Revision, ClusterRecord | None] = (ABSENT, None)
+        self.shards: dict[int, tuple[Revision, str]] = {}
+        self.unreadable: dict[bytes, str] = {}
+        self.counts: Counter[tuple[str, str, str, State]] = Counter()
+        self.nominated: dict[Step, dict[Resource, None]] = {step: {} for step in Step}
+        self._entries: dict[Resource, Entry] = {}
+        self._holders: dict[Holder, HolderEntry] = {}
+        self._targets: dict[Resource, set[Resource]] = {}
+        self._classes: dict[ClassName, _Class] = {}
+        self._deleted: dict[bytes, Revision] = {}
+        self._fresh: dict[Resource, Step] = {}
+        self._stale_classes: set[ClassName] = set()
+        self._handlers: dict[Family, Handler] = {
+            Family.BEACONS: self._on_beacon,
+            Family.ROSTER: self._on_roster,
+            Family.RESOURCES: self._on_record,
+            Family.HOLDS: self._on_hold,
+            Family.REFS: self._on_ref,
+            Family.TOMBSTONES: self._on_tombstone,
+            Family.SWEEPS: self._on_sweep,
+            Family.PINS: self._on_pin,
+            Family.EPOCHS: self._on_epoch,
+            Family.EPOCH_LEASES: self._on_epoch_lease,
+            Family.CONTROL: self._on_control,
+            Family.SHARDS: self._on_shard,
+            Family.OWNERS: self._on_document,
+            Family.RULES: self._on_document,
+        }  # intents and graves are nobody's evidence: not kept
+
+    # --- events in ----------------------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> bool:
+        """Take one change in. False: it was no news (older than what is known, or of no interest)."""
+        item, there = event.item, event.change is Change.PUT
+        key = self.keys.parse(item.key)
+        if key is None or _is_misnumbered(key):
+            self._note(item.key, "not a key of this protocol" if there else "")
+            return False
+        handler = self._handlers.get(key.family)
+        if handler is None or item.mod_revision <= self._deleted.get(item.key, ABSENT):
+            return False
+        news = handler(key, item, there)
+        if not there:
+            self._deleted[item.key] = item.mod_revision
+        if news and there:
+            self._deleted.pop(item.key, None)
+        elif news:
+            self.unreadable.pop(item.key, None)
+        return news
+
+    def settle(self, revision: Revision) -> None:
+        """Nothing older than ``revision`` can arrive any more: deletions up to it need not be remembered."""
+        if self._deleted:
+            self._deleted = {key: deleted for key, deleted in self._deleted.items() if deleted > revision}
+
+    # --- nominations out ----------------------------------------------------------------------------------------
+
+    def take_fresh(self) -> dict[Resource, Step]:
+        """What became due since the last call."""
+        fresh, self._fresh = self._fresh, {}
+        return fresh
+
+    def step_of(self, resource: Resource) -> Step | None:
+        """What is due for this resource now, as far as the index knows."""
+        entry = self._entries.get(resource)
+        return entry.step if entry else None
+
+    # --- views --------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def entry(self, resource: Resource) -> Entry | None:
+        return self._entries.get(resource)
+
+    def entries(self) -> list[Entry]:
+        return list(self._entries.values())
+
+    def holder(self, holder: Holder) -> HolderEntry | None:
+        return self._holders.get(holder)
+
+    def holders(self) -> list[tuple[Holder, HolderEntry]]:
+        return list(self._holders.items())
+
+    def attendance(self) -> Iterator[Attendance]:
+        """Who is on the roster, for the warm-up."""
+        for found in self._holders.values():
+            if found.roster and found.readable:
+                yield Attendance(found.kind, found.ttl_seconds, found.ended)
+
+    def classes(self) -> list[ClassName]:
+        return list(self._classes)
+
+    def epochs_of(self, name: ClassName) -> list[Seen]:
+        """The readable epochs of a class."""
+        found = self._classes.get(name)
+        if found is None:
+            return []
+        return [
+            Seen(EpochFound(name, n, self.keys.epoch(name, n), created, revision, record), n in found.leases)
+            for n, (created, revision, record) in found.epochs.items()
+            if record is not None
+        ]
+
+    def newest_tombstone(self, name: ClassName) -> Revision:
+        """Of a class; 0 when nothing of it is condemned. It may be one that was revived meanwhile: an epoch too many
+        costs little, and looking through all of them each time does not."""
+        found = self._classes.get(name)
+        return found.newest if found and found.condemned else ABSENT
+
+    def highest_epoch(self, name: ClassName) -> int:
+        """The highest number in use in a class, readable or not; 0 when there is none."""
+        found = self._classes.get(name)
+        return max(found.epochs, default=0) if found else 0
+
+    def take_stale_classes(self) -> set[ClassName]:
+        """Classes in which anything changed since the last call."""
+        stale, self._stale_classes = self._stale_classes, set()
+        return stale
+
+    def known(self) -> Iterator[tuple[bytes, Revision]]:
+        """Every key the index believes to be there, with its mod_revision. May be interrupted by ``apply``."""
+        keys = self.keys
+        for entry in self.entries():
+            yield from self._known_of(entry)
+        for holder, found in self.holders():
+            yield keys.beacon(holder), found.beacon
+            yield keys.roster(holder), found.roster
+        for name, each in list(self._classes.items()):
+            yield from [(keys.epoch(name, n), revision) for n, (_, revision, _) in each.epochs.items()]
+            yield from [(keys.epoch_lease(name, n), revision) for n, revision in each.leases.items()]
+        yield keys.armed, self.armed
+        yield keys.cluster, self.cluster[0]
+        yield from [(keys.shard(n), revision) for n, (revision, _) in self.shards.items()]
+        yield from [(keys.owner(OwnerName(n)), revision) for n, revision in self.policy.documents(Owner).items()]
+        yield from [(keys.rule(RuleName(n)), revision) for n, revision in self.policy.documents(Rule).items()]
+
+    def _known_of(self, entry: Entry) -> Iterator[tuple[bytes, Revision]]:
+        keys, resource = self.keys, entry.resource
+        yield keys.record(resource), entry.record
+        yield keys.pin(resource), entry.pin
+        yield keys.tombstone(resource), entry.tombstone
+        yield keys.sweep(resource), entry.sweep
+        for hold in entry.holds:
+            yield keys.hold(resource, hold.holder), hold.revision
+        for source in entry.sources:
+            yield keys.ref(resource, source.resource), source.revision
+
+    # --- holders ------------------------------------------------------------------------------------------------
+
+    def _on_beacon(self, key: Key, item: KeyValue, there: bool) -> bool:
+        found = self._holder(key.holder)
+        if item.mod_revision <= found.beacon:
+            return False
+        changed = bool(found.beacon) is not there
+        found.beacon = item.mod_revision if there else ABSENT
+        found.lease = item.lease
+        if changed:
+            self._reconsider_all(found.resources)
+        self._tidy_holder(key.holder, found)
+        return True
+
+    def _on_roster(self, key: Key, item: KeyValue, there: bool) -> bool:
+        found = self._holder(key.holder)
+        if item.mod_revision <= found.roster:
+            return False
+        record = self._read(RosterRecord, item) if there else None
+        found.roster = item.mod_revision if there else ABSENT
+        found.readable = record is not None
+        if record is not None:
+            found.service, found.instance = intern(record.service), intern(record.instance)
+            found.kind, found.ttl_seconds, found.ended = record.kind, record.ttl_seconds, record.ended
+        # Renewals do not come here, only attaching and ending do; either may restart a grace.
+        self._reconsider_all(found.resources)
+        self._tidy_holder(key.holder, found)
+        return True
+
+    def _holder(self, holder: Holder) -> HolderEntry:
+        found = self._holders.get(holder)
+        if found is None:
+            found = self._holders[Holder(intern(holder))] = HolderEntry()
+        return found
+
+    def _tidy_holder(self, holder: Holder, found: HolderEntry) -> None:
+        if found.empty:
+            self._holders.pop(holder, None)
+
+    # --- resources ----------------------------------------------------------------------------------------------
+
+    def _entry(self, key: Key) -> Entry:
+        resource = key.resource
+        entry = self._entries.get(resource)
+        if entry is None:
+            resource = Resource(OwnerName(intern(resource.owner)), TypeName(intern(resource.type)), resource.id)
+            entry = self._entries[resource] = Entry(resource)
+        return entry
+
+    def _on_record(self, key: Key, item: KeyValue, there: bool) -> bool:
+        entry = self._entry(key)
+        if item.mod_revision <= entry.record:
+            return False
+        # What is counted under the old rule must leave before the rule changes.
+        self._unfile(entry)
+        record = self._read(ResourceRecord, item) if there else None
+        entry.record = item.mod_revision if there else ABSENT
+        entry.created = item.create_revision if there else ABSENT
+        entry.readable = record is not None
+        if record is not None:
+            entry.rule, entry.grace_class = intern(record.rule), ClassName(intern(record.grace_class))
+            entry.incarnation, entry.creator = record.incarnation, intern(record.creator)
+        self._reconsider(entry)
+        self._reconsider_all(self._targets.get(entry.resource, ()))
+        return True
+
+    def _on_hold(self, key: Key, item: KeyValue, there: bool) -> bool:
+        entry, holder = self._entry(key), key.holder
+        known = next((hold for hold in entry.holds if hold.holder == holder), None)
+        if known is not None and item.mod_revision <= known.revision:
+            return False
+        others = entry.holds if known is None else tuple(hold for hold in entry.holds if hold is not known)
+        found = self._holder(holder)
+        if there:
+            record = self._read(HoldRecord, item)
+            entry.holds = (
+                *others,
+                Hold(Holder(intern(holder)), item.mod_revision, record.released if record else None),
+            )
+            found.resources.add(entry.resource)
+        else:
+            entry.holds = others
+            found.resources.discard(entry.resource)
+            self._tidy_holder(holder, found)
+        self._reconsider(entry)
+        return True
+
+    def _on_ref(self, key: Key, item: KeyValue, there: bool) -> bool:
+        entry, source = self._entry(key), key.source
+        known = next((one for one in entry.sources if one.resource == source), None)
+        if known is not None and item.mod_revision <= known.revision:
+            return False
+        others = tuple(one for one in entry.sources if one is not known)
+        targets = self._targets.setdefault(source, set())
+        if there:
+            entry.sources = (*others, Source(source, item.mod_revision))
+            targets.add(entry.resource)
+        else:
+            entry.sources = others
+            targets.discard(entry.resource)
+        if not targets:
+            del self._targets[source]
+        self._reconsider(entry)
+        return True
+
+    def _on_tombstone(self, key: Key, item: KeyValue, there: bool) -> bool:
+        entry = self._entry(key)
+        if item.mod_revision <= entry.tombstone:
+            return False
+        if there:
+            self._read(TombstoneRecord, item)  # only to list it if it cannot be read
+        self._unfile(entry)
+        entry.tombstone = item.mod_revision if there else ABSENT
+        self._reconsider(entry)
+        return True
+
+    def _on_sweep(self, key: Key, item: KeyValue, there: bool) -> bool:
+        entry = self._entry(key)
+        if item.mod_revision <= entry.sweep:
+            return False
+        entry.sweep = item.mod_revision if there else ABSENT
+        record = self._read(SweepRecord, item) if there else None
+        entry.sweep_state = SWEEPING[record.state] if record else Sweeping.UNREADABLE if there else Sweeping.NONE
+        self._reconsider(entry)
+        return True
+
+    def _on_pin(self, key: Key, item: KeyValue, there: bool) -> bool:
+        entry = self._entry(key)
+        if item.mod_revision <= entry.pin:
+            return False
+        entry.pin = item.mod_revision if there else ABSENT
+        self._reconsider(entry)
+        return True
+
+    # --- epochs -------------------------------------------------------------------------------------------------
+
+    def _on_epoch(self, key: Key, item: KeyValue, there: bool) -> bool:
+        name, number = ClassName(key.parts[0]), int(key.parts[1])
+        each = self._class(name)
+        if number in each.epochs and item.mod_revision <= each.epochs[number][1]:
+            return False
+        if there:
+            record = self._read(EpochRecord, item)
+            each.epochs[number] = (item.create_revision, item.mod_revision, record)
+        else:
+            each.epochs.pop(number, None)
+        self._measure(name, each)
+        return True
+
+    def _on_epoch_lease(self, key: Key, item: KeyValue, there: bool) -> bool:
+        name, number = ClassName(key.parts[0]), int(key.parts[1])
+        each = self._class(name)
+        if item.mod_revision <= each.leases.get(number, ABSENT):
+            return False
+        if there:
+            each.leases[number] = item.mod_revision
+        else:
+            each.leases.pop(number, None)
+        self._stale_classes.add(name)
+        return True
+
+    def _class(self, name: ClassName) -> _Class:
+        found = self._classes.get(name)
+        if found is None:
+            found = self._classes[name] = _Class()
+        return found
+
+    def _measure(self, name: ClassName, each: _Class) -> None:
+        self._stale_classes.add(name)
+        seconds = grace_seconds(name)
+        if seconds is None:
+            return
+        before = (each.opened, each.done)
+        seen = self.epochs_of(name)
+        each.opened = max((one.found.create_revision for one in seen), default=ABSENT)
+        done = (one.found.create_revision for one in seen if is_whole(one.found, seconds))
+        each.done = max(done, default=ABSENT)
+        if (each.opened, each.done) != before:
+            self._reconsider_all(each.condemned)
+
+    # --- the rest -----------------------------------------------------------------------------------------------
+
+    def _on_control(self, key: Key, item: KeyValue, there: bool) -> bool:
+        revision = item.mod_revision if there else ABSENT
+        if key.parts[0] == "armed" and item.mod_revision > self.armed:
+            self.armed = revision
+            return True
+        if key.parts[0] == "cluster" and item.mod_revision > self.cluster[0]:
+            self.cluster = (revision, self._read(ClusterRecord, item) if there else None)
+            return True
+        return False
+
+    def _on_shard(self, key: Key, item: KeyValue, there: bool) -> bool:
+        number = int(key.parts[0])
+        if item.mod_revision <= self.shards.get(number, (ABSENT, ""))[0]:
+            return False
+        if there:
+            record = self._read(ShardRecord, item)
+            self.shards[number] = (item.mod_revision, record.replica if record else "")
+        else:
+            self.shards.pop(number, None)
+        return True
+
+    def _on_document(self, key: Key, item: KeyValue, there: bool) -> bool:
+        kind: type[Owner] | type[Rule] = Owner if key.family is Family.OWNERS else Rule
+        name = key.parts[0]
+        if item.mod_revision <= self.policy.revision_of(kind, name):
+            return False
+        if there:
+            wrong = self.policy.put(kind, name, item.mod_revision, item.value)
+            self._note(item.key, wrong)
+        else:
+            self.policy.drop(kind, name)
+        self.policy_changed = True
+        return True
+
+    # --- what follows from it -------------------------------------------------------------------------------------
+
+    def _reconsider_all(self, resources: Iterable[Resource]) -> None:
+        for resource in list(resources):
+            entry = self._entries.get(resource)
+            if entry is not None:
+                self._reconsider(entry)
+
+    def _reconsider(self, entry: Entry) -> None:
+        """Work out an entry's facts, and file it under its state, step and class."""
+        entry.facts = Facts(entry.sweep_state, self._grace_of(entry), self._holding_of(entry))
+        state, step = LIFECYCLE[entry.facts]
+        if entry.record or entry.tombstone or entry.sweep:
+            self._file(entry, state, step)
+        else:
+            self._unfile(entry)
+            if entry.empty:
+                self._entries.pop(entry.resource, None)
+
+    def _file(self, entry: Entry, state: State, step: Step | None) -> None:
+        resource, filed = entry.resource, (entry.grace_class, state)
+        if filed != entry.filed:
+            self._uncount(entry)
+            self.counts[resource.owner, resource.type, entry.rule, state] += 1
+            entry.filed = filed
+        if entry.tombstone:
+            each = self._class(entry.grace_class)
+            if each.condemned.get(resource) != entry.tombstone:
+                each.condemned[resource] = entry.tombstone
+                each.newest = max(each.newest, entry.tombstone)
+                self._stale_classes.add(entry.grace_class)
+        if step is not entry.step:
+            self._nominate(entry, step)
+
+    def _unfile(self, entry: Entry) -> None:
+        self._uncount(entry)
+        condemned = self._class(entry.grace_class).condemned if entry.grace_class in self._classes else {}
+        condemned.pop(entry.resource, None)
+        self._nominate(entry, None)
+
+    def _uncount(self, entry: Entry) -> None:
+        if entry.filed is not None:
+            place = (entry.resource.owner, entry.resource.type, entry.rule, entry.filed[1])
+            self.counts[place] -= 1
+            if not self.counts[place]:
+                del self.counts[place]
+            entry.filed = None
+
+    def _nominate(self, entry: Entry, step: Step | None) -> None:
+        if entry.step is not None:
+            self.nominated[entry.step].pop(entry.resource, None)
+        entry.step = step
+        if step is None:
+            self._fresh.pop(entry.resource, None)
+        else:
+            self.nominated[step][entry.resource] = None
+            self._fresh[entry.resource] = step
+
+    def _grace_of(self, entry: Entry) -> Grace:
+        if not entry.tombstone:
+            return Grace.NONE
+        each = self._classes.get(entry.grace_class)
+        if each is None or each.opened <= entry.tombstone:
+            return Grace.WAITING
+        return Grace.OVER if each.done > entry.tombstone else Grace.RUNNING
+
+    def _holding_of(self, entry: Entry) -> Holding:
+        if not entry.record or not entry.readable:
+            return Holding.UNACCOUNTED
+        if any(self._exists(source.resource) for source in entry.sources if source.resource != entry.resource):
+            return Holding.HELD
+        holdings = {self._holding_by(hold, entry.tombstone) for hold in entry.holds}
+        for decisive in (Holding.HELD, Holding.UNACCOUNTED):
+            if decisive in holdings:
+                return decisive
+        if not holdings:
+            return Holding.UNACCOUNTED
+        if entry.pin:
+            return Holding.PINNED
+        return Holding.RESTLESS if Holding.RESTLESS in holdings else Holding.UNHELD
+
+    def _holding_by(self, hold: Hold, tombstone: Revision) -> Holding:
+        if hold.released:
+            return Holding.UNHELD
+        found = self._holders.get(hold.holder)
+        if found is not None and found.beacon:
+            return Holding.HELD
+        if hold.released is None or found is None or not found.roster or not found.readable:
+            return Holding.UNACCOUNTED
+        return Holding.RESTLESS if tombstone and found.roster > tombstone else Holding.UNHELD
+
+    def _exists(self, resource: Resource) -> bool:
+        entry = self._entries.get(resource)
+        return entry is not None and bool(entry.record)
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def _read(self, kind: type[R], item: KeyValue) -> R | None:
+        try:
+            record = decode(kind, item.value)
+        except Unreadable as error:
+            self._note(item.key, str(error))
+            return None
+        self._note(item.key, "")
+        return record
+
+    def _note(self, key: bytes, wrong: str) -> None:
+        if wrong:
+            self.unreadable[key] = wrong
+        else:
+            self.unreadable.pop(key, None)
+
+
+_NUMBERED = frozenset((Family.EPOCHS, Family.EPOCH_LEASES, Family.SHARDS))
+
+
+def _is_misnumbered(key: Key) -> bool:
+    last = key.parts[-1]
+    return key.family in _NUMBERED and not (last.isascii() and last.isdecimal())

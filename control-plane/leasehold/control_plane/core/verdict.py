@@ -1,0 +1,221 @@
+"""What one read at one revision proves about a resource: nothing, or that nobody needs it. Pure.
+
+``Evidence`` is raw: what etcd held at revision R. ``unheld`` and ``ripe`` judge it, and hand out the facts which the
+guarded transactions compare again. Every doubt is a ``Keep`` with its reason: absence permits nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+from leasehold.control_plane.core.epochs import Seen, grace_seconds, is_whole
+from leasehold.protocol.keyspace import Keyspace
+from leasehold.protocol.names import ClassName, Holder, Resource, Revision
+from leasehold.protocol.records import (
+    HoldRecord,
+    ResourceRecord,
+    RosterRecord,
+    TombstoneRecord,
+    Unreadable,
+    decode,
+)
+from leasehold.protocol.store import KeyValue
+from leasehold.protocol.transactions import EpochFound, HoldFound, Unheld
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything etcd held about a resource at ``revision``. Keys that were not there are ``None`` or missing."""
+
+    resource: Resource
+    revision: Revision
+    record: KeyValue | None = None
+    pin: KeyValue | None = None
+    tombstone: KeyValue | None = None
+    sweep: KeyValue | None = None
+    armed: KeyValue | None = None
+    holds: Mapping[Holder, KeyValue] = field(default_factory=dict)
+    sources: Mapping[Resource, bool] = field(default_factory=dict)
+    """Inbound references, and whether the referring resource's record is there."""
+    beacons: Mapping[Holder, KeyValue] = field(default_factory=dict)
+    rosters: Mapping[Holder, KeyValue] = field(default_factory=dict)
+    strangers: Sequence[bytes] = ()
+    """Keys below the resource's ranges that are not of this protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """It stays as it is. ``reason`` is one of a few words (a metric label); ``detail`` is for people."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Condemnable:
+    """Nobody holds it: ``facts`` are what the condemn transaction has to compare."""
+
+    facts: Unheld
+    record: ResourceRecord
+    armed: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Ripe:
+    """Nobody held it for a whole grace: what the prepare transaction has to compare."""
+
+    facts: Unheld
+    record: ResourceRecord
+    armed: Revision
+    tombstone: Revision
+    epoch: EpochFound
+
+
+def unheld(evidence: Evidence) -> Condemnable | Keep:
+    """May it be condemned?"""
+    if evidence.tombstone is not None:
+        return Keep("condemned", f"a tombstone of revision {evidence.tombstone.mod_revision}")
+    return _abandoned(evidence)
+
+
+def ripe(evidence: Evidence, epochs: Iterable[Seen]) -> Ripe | Keep:
+    """May it be prepared for sweeping? ``epochs``: those of its class as the index has them."""
+    tombstone = evidence.tombstone
+    if tombstone is None:
+        return Keep("not-condemned")
+    found = _abandoned(evidence)
+    if isinstance(found, Keep):
+        return found
+    try:
+        condemned = decode(TombstoneRecord, tombstone.value)
+    except Unreadable as error:
+        return Keep("unreadable-tombstone", str(error))
+    if condemned.incarnation != found.record.incarnation:
+        return Keep("other-incarnation", f"condemned was {condemned.incarnation}")
+    for hold in found.facts.holds:
+        if not hold.released and hold.roster >= tombstone.mod_revision:
+            return Keep("restless", f"{hold.holder} came back or ended after the tombstone")
+    epoch = _epoch_for(ClassName(found.record.grace_class), tombstone.mod_revision, epochs)
+    if epoch is None:
+        return Keep("in-grace")
+    return Ripe(found.facts, found.record, found.armed, tombstone.mod_revision, epoch)
+
+
+def _epoch_for(name: ClassName, tombstone: Revision, epochs: Iterable[Seen]) -> EpochFound | None:
+    seconds = grace_seconds(name)
+    if seconds is None:
+        return None
+    whole = [
+        one.found for one in epochs if one.found.create_revision > tombstone and is_whole(one.found, seconds)
+    ]  # fmt: skip
+    # The newest is never dropped as dominated, so it is the one most likely still there.
+    return max(whole, key=lambda epoch: epoch.create_revision, default=None)
+
+
+MAX_SOURCES = 12
+"""Dangling references compared one by one; finishing a source deletes its references, so there are hardly ever any."""
+
+
+def _abandoned(evidence: Evidence) -> Condemnable | Keep:
+    record, armed = evidence.record, evidence.armed
+    if record is None:
+        return Keep("no-record")
+    if armed is None:
+        return Keep("not-armed")
+    keep = _why_not_now(evidence)
+    if keep is not None:
+        return keep
+    holds = _judge_holds(evidence)
+    if isinstance(holds, Keep):
+        return holds
+    try:
+        known = decode(ResourceRecord, record.value)
+    except Unreadable as error:
+        return Keep("unreadable", str(error))
+    if grace_seconds(ClassName(known.grace_class)) is None:
+        return Keep("unreadable", f"no grace period is called {known.grace_class!r}")
+    sources = tuple(source for source in evidence.sources if source != evidence.resource)
+    facts = Unheld(evidence.resource, record.mod_revision, evidence.revision, holds, sources)
+    return Condemnable(facts, known, armed.mod_revision)
+
+
+def _why_not_now(evidence: Evidence) -> Keep | None:
+    if evidence.sweep is not None:
+        return Keep("being-swept")
+    if evidence.pin is not None:
+        return Keep("pinned")
+    if evidence.strangers:
+        return Keep("unreadable", f"a key that is not of this protocol: {evidence.strangers[0]!r}")
+    needed_by = [str(source) for source, there in evidence.sources.items() if there and source != evidence.resource]
+    if needed_by:
+        return Keep("referenced", f"by {needed_by[0]}")
+    if len(evidence.sources) > MAX_SOURCES:
+        return Keep("unaccounted", f"{len(evidence.sources)} references by resources that are not there")
+    if not evidence.holds:
+        return Keep("unaccounted", "no hold at all: absence permits nothing")
+    return None
+
+
+def _judge_holds(evidence: Evidence) -> tuple[HoldFound, ...] | Keep:
+    found = []
+    for holder, item in evidence.holds.items():
+        try:
+            released = decode(HoldRecord, item.value).released
+            roster = evidence.rosters.get(holder)
+            if not released:
+                keep = _why_keep(holder, evidence.beacons.get(holder), roster)
+                if keep is not None:
+                    return keep
+        except Unreadable as error:
+            return Keep("unreadable", str(error))
+        found.append(HoldFound(holder, item.mod_revision, released, roster.mod_revision if roster else Revision(0)))
+    return tuple(found)
+
+
+def _why_keep(holder: Holder, beacon: KeyValue | None, roster: KeyValue | None) -> Keep | None:
+    """Raises ``Unreadable``."""
+    if beacon is not None:
+        return Keep("held", f"by {holder}")
+    if roster is None:
+        return Keep("unaccounted", f"{holder} has no roster entry: nothing follows from its silence")
+    decode(RosterRecord, roster.value)
+    return None
+
+
+def read_evidence(
+    keys: Keyspace, resource: Resource, revision: Revision, found: Mapping[bytes, KeyValue], armed: KeyValue | None
+) -> Evidence:
+    """Sort what a read returned, by key."""
+    holds, refs = keys.holds_of(resource), keys.refs_to(resource)
+    held: dict[Holder, KeyValue] = {}
+    sources: dict[Resource, bool] = {}
+    strangers = []
+    for key, item in found.items():
+        if key not in holds and key not in refs:
+            continue
+        parsed = keys.parse(key)
+        if parsed is None:
+            strangers.append(key)
+        elif key in holds:
+            held[parsed.holder] = item
+        else:
+            sources[parsed.source] = keys.record(parsed.source) in found
+    return Evidence(
+        resource=resource,
+        revision=revision,
+        record=found.get(keys.record(resource)),
+        pin=found.get(keys.pin(resource)),
+        tombstone=found.get(keys.tombstone(resource)),
+        sweep=found.get(keys.sweep(resource)),
+        armed=armed,
+        holds=held,
+        sources=sources,
+        beacons={holder: found[key] for holder in held if (key := keys.beacon(holder)) in found},
+        rosters={holder: found[key] for holder in held if (key := keys.roster(holder)) in found},
+        strangers=tuple(strangers),
+    )

@@ -1,0 +1,134 @@
+"""Carries out what a backlog holds, a bounded number at a time. Every piece of work is a task of its own.
+
+A gate says from when on anything may begin at all (leading, armed, warm-up over); ``room`` says it for one lane. What
+fails backs off; what must wait waits; a mistake of ours in one piece of work is logged and backs off like a failure,
+so that one resource cannot stop the others (L5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from leasehold.control_plane.core.backlog import Backlog
+from leasehold.control_plane.ticking import Bell
+from leasehold.protocol.errors import StoreError
+from leasehold.protocol.names import Instant, Resource
+from leasehold.protocol.ports import Clock
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing is left to do for this item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Not done: later, after a random part of a growing ceiling."""
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Not done, as agreed: at this instant."""
+
+    instant: Instant
+
+
+Outcome = Done | Again | At
+Gate = Callable[[], Instant | None]
+"""From when on work may begin; ``None``: not until somebody calls ``nudge``."""
+
+
+def always_room(_: str, __: int) -> bool:
+    return True
+
+
+def never_reopens() -> Instant | None:
+    return None
+
+
+class Crew:
+    """The workers of one stage."""
+
+    def __init__(
+        self,
+        stage: str,
+        work: Callable[[Resource], Awaitable[Outcome]],
+        clock: Clock,
+        *,
+        limit: int,
+        jitter: Callable[[], float],
+        gate: Gate,
+        room: Callable[[str, int], bool] = always_room,
+        reopens: Callable[[], Instant | None] = never_reopens,
+    ) -> None:
+        self.stage = stage
+        self.backlog: Backlog[Resource] = Backlog()
+        self.failures = 0
+        self._work, self._clock, self._limit, self._jitter = work, clock, limit, jitter
+        self._gate, self._room, self._reopens = gate, room, reopens
+        self._bell = Bell(clock)
+        self._busy = 0
+
+    def nudge(self) -> None:
+        """Something changed: work, gate or room."""
+        self._bell.ring()
+
+    def offer(self, resource: Resource, at: Instant | None = None) -> None:
+        """Take it in, now or for ``at``. What does not fit is offered again with the next full feed."""
+        if not self.backlog.offer(resource, resource.owner, self._now(), at=at):
+            log.warning("backlog_full", stage=self.stage, capacity=self.backlog.capacity)
+
+    async def run(self) -> None:
+        """Until cancelled; work in hand is cancelled with it."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                opens = self._gate()
+                if opens is not None and opens <= self._now():
+                    self._begin(tasks)
+                await self._bell.wait(self._next(opens))
+
+    def _begin(self, tasks: asyncio.TaskGroup) -> None:
+        while self._busy < self._limit:
+            resource = self.backlog.take(self._now(), self._room)
+            if resource is None:
+                return
+            self._busy += 1
+            tasks.create_task(self._carry_out(resource))
+
+    def _next(self, opens: Instant | None) -> Instant | None:
+        if opens is None or opens > self._now():
+            return opens
+        return min((at for at in (self.backlog.next_due(), self._reopens()) if at is not None), default=None)
+
+    async def _carry_out(self, resource: Resource) -> None:
+        outcome: Outcome = Again()
+        try:
+            outcome = await self._work(resource)
+        except StoreError as error:
+            self.failures += 1
+            log.warning("step_failed", stage=self.stage, resource=str(resource), error=str(error))
+        except Exception:
+            # The supervisor of one piece of work: a mistake in it must not end the others.
+            self.failures += 1
+            log.exception("step_broken", stage=self.stage, resource=str(resource))
+        finally:
+            self._busy -= 1
+            self._settle(resource, outcome)
+
+    def _settle(self, resource: Resource, outcome: Outcome) -> None:
+        match outcome:
+            case Done():
+                self.backlog.done(resource, self._now())
+            case Again():
+                self.backlog.failed(resource, self._now(), self._jitter())
+            case At(instant):
+                self.backlog.wait(resource, instant)
+        self._bell.ring()
+
+    def _now(self) -> Instant:
+        return Instant(self._clock.now())

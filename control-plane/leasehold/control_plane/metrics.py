@@ -1,0 +1,70 @@
+"""Every metric of the control plane. Base units; never an id as a label.
+
+Counters and histograms are written where things happen; what is a view of the present (resources by state, backlog,
+belief) is collected when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+Sample = tuple[tuple[str, ...], float]
+View = Callable[[], Iterable[Sample]]
+
+
+class Metrics:
+    """One replica's metrics."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.condemned = Counter("leasehold_condemned", "Tombstones put", registry=registry)
+        self.revived = Counter("leasehold_revived", "Tombstones taken away again", ["reason"], registry=registry)
+        self.prepared = Counter("leasehold_prepared", "Resources prepared for sweeping", registry=registry)
+        self.swept = Counter("leasehold_swept", "Sweeps finished", ["owner", "outcome"], registry=registry)
+        self.aborted = Counter(
+            "leasehold_aborted", "Sweeps given up, by reason", ["owner", "reason"], registry=registry
+        )
+        self.quarantined = Counter(
+            "leasehold_quarantined", "Sweeps put into quarantine", ["owner", "reason"], registry=registry
+        )
+        self.kept = Counter(
+            "leasehold_kept", "Nominations that a look in etcd did not bear out", ["step", "reason"], registry=registry
+        )
+        self.refused = Counter(
+            "leasehold_refused_transactions", "Guarded transactions whose guard said no", ["step"], registry=registry
+        )
+        self.owner_calls = Counter(
+            "leasehold_owner_calls", "Sweep calls to owners, by verdict", ["owner", "verdict"], registry=registry
+        )
+        self.owner_seconds = Histogram(
+            "leasehold_owner_call_seconds", "How long owners take for a sweep call", ["owner"], registry=registry
+        )
+        self.misconfigured = Counter(
+            "leasehold_owner_misconfigured", "Answers that only an operator can mend", ["owner"], registry=registry
+        )
+        self.late_returns = Counter(
+            "leasehold_late_returns", "Holders that came back after the first send", registry=registry
+        )
+
+    def view(self, name: str, text: str, labels: Iterable[str], read: View) -> None:
+        """A gauge that is read when somebody asks."""
+        self.registry.register(_View(name, text, tuple(labels), read))
+
+
+class _View(Collector):
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], read: View) -> None:
+        self._name, self._text, self._labels, self._read = name, text, labels, read
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, value in self._read():
+            family.add_metric(labels, value)
+        yield family
+
+    def describe(self) -> Iterable[Metric]:
+        # Without this, registering would collect, before there is anything to read.
+        return [GaugeMetricFamily(self._name, self._text, labels=self._labels)]

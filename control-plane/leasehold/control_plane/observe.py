@@ -1,0 +1,186 @@
+"""List and watch etcd into the index, and check now and then that nothing was missed.
+
+Laws:
+
+- A list is read at one revision and the watch starts right behind it: nothing falls between.
+- Silence is told from health by etcd's progress reports. A gap (silence, compaction, a list anew, something the scan
+  had to mend) means that holders may look dead who are not: ``on_gap`` says so, and nothing is prepared for a while.
+- The scan (L2) lists again beside the running watch. What it finds is compared only once the watch has caught up with
+  its revision, so that a late event is not taken for a lost one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from leasehold.control_plane.core.index import Index
+from leasehold.control_plane.ticking import Bell
+from leasehold.protocol.errors import Compacted, StoreError
+from leasehold.protocol.keyspace import Keyspace
+from leasehold.protocol.names import Instant, LeaseId, Revision
+from leasehold.protocol.ports import Clock, Store, Watches
+from leasehold.protocol.store import Change, Event, KeyValue, WatchBatch
+
+PROGRESS_SECONDS = 1.0
+SILENCE_SECONDS = 3.5
+"""Longer than a few missed progress reports: from here on what is known may be stale."""
+PAGE_DEADLINE_SECONDS = 10.0
+RETRY_SECONDS = 0.5
+KEYS_AT_A_TIME = 2000
+NEVER_HEARD = Instant(float("-inf"))
+log = structlog.get_logger()
+
+
+@dataclass
+class Sight:
+    """How well we see. ``synced``: the index is what etcd holds, up to what is on its way."""
+
+    synced: bool = False
+    revision: Revision = Revision(0)
+    heard_at: Instant = NEVER_HEARD
+    trouble: str = "etcd has not been listed yet"
+    corrections: int = 0
+    lists: int = 0
+
+
+class Observer:
+    """Keeps the index. ``on_change`` after every batch, ``on_gap(reason)`` whenever something may have been missed."""
+
+    def __init__(
+        self,
+        store: Store,
+        watches: Watches,
+        keys: Keyspace,
+        index: Index,
+        clock: Clock,
+        *,
+        scan_seconds: float,
+        on_change: Callable[[], None],
+        on_gap: Callable[[str], None],
+        on_shard_gone: Callable[[Revision], None],
+    ) -> None:
+        self._store, self._watches, self._keys, self._index, self._clock = store, watches, keys, index, clock
+        self._scan_seconds = scan_seconds
+        self._on_change, self._on_gap, self._on_shard_gone = on_change, on_gap, on_shard_gone
+        self._shards = {keys.shard(0)}
+        self._advanced = Bell(clock)
+        self._scanning = False
+        self.sight = Sight()
+
+    async def run(self) -> None:
+        """List, follow, and list again when the watch's past is gone. Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._scan_for_ever())
+            while True:
+                try:
+                    await self._list("listed")
+                    await self._follow()
+                except Compacted as error:
+                    self.sight.synced = False
+                    self.sight.trouble = "the watch fell behind a compaction; listing again"
+                    log.warning("watch_compacted", revision=error.compact_revision)
+                except StoreError as error:
+                    self.sight.trouble = f"etcd: {error}"
+                    log.warning("list_failed", error=str(error))
+                    await self._clock.sleep_until(self._clock.now() + RETRY_SECONDS)
+
+    @property
+    def silence(self) -> float:
+        """Seconds since etcd was last heard from."""
+        return self._clock.now() - self.sight.heard_at
+
+    # --- list ---------------------------------------------------------------------------------------------------
+
+    async def _list(self, reason: str) -> None:
+        revision, _ = await self._read_everything(watching=False)
+        self.sight.revision = revision
+        self.sight.heard_at = Instant(self._clock.now())
+        self.sight.synced = True
+        self.sight.trouble = ""
+        self.sight.lists += 1
+        self._advanced.ring()
+        log.info("listed", revision=revision, resources=len(self._index))
+        self._on_gap(reason)
+        self._on_change()
+
+    async def _read_everything(self, *, watching: bool) -> tuple[Revision, int]:
+        """Read all keys at one revision into the index; drop what is not there any more. Returns what was news."""
+        revision, seen, news = Revision(0), set[bytes](), 0
+        async for page in self._store.pages(self._keys.everything, deadline=PAGE_DEADLINE_SECONDS):
+            revision = page.revision
+            if watching:
+                # What the watch has yet to deliver is no mistake: compare with what it had to know at this revision.
+                await self._caught_up(revision)
+            for item in page.items:
+                seen.add(item.key)
+                news += self._index.apply(Event(Change.PUT, item))
+        return revision, news + await self._drop_unseen(seen, revision)
+
+    async def _drop_unseen(self, seen: set[bytes], revision: Revision) -> int:
+        dropped = 0
+        for number, (key, known) in enumerate(self._index.known()):
+            if 0 < known <= revision and key not in seen:
+                dropped += self._index.apply(_deleted(key, revision))
+            if number % KEYS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        return dropped
+
+    # --- watch --------------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        start = Revision(self.sight.revision + 1)
+        async for batch in self._watches.watch(self._keys.everything, start=start, progress_every=PROGRESS_SECONDS):
+            silence = self.silence
+            self._take(batch)
+            if silence > SILENCE_SECONDS:
+                log.warning("watch_was_silent", seconds=round(silence, 1))
+                self._on_gap("the watch was silent")
+            self._on_change()
+
+    def _take(self, batch: WatchBatch) -> None:
+        for event in batch.events:
+            self._index.apply(event)
+            if event.change is Change.DELETE and event.item.key in self._shards:
+                self._on_shard_gone(event.item.mod_revision)
+        self.sight.revision = max(self.sight.revision, batch.revision)
+        self.sight.heard_at = Instant(self._clock.now())
+        if not self._scanning:
+            self._index.settle(self.sight.revision)
+        self._advanced.ring()
+
+    # --- scan ---------------------------------------------------------------------------------------------------
+
+    async def _scan_for_ever(self) -> None:
+        while True:
+            await self._clock.sleep_until(self._clock.now() + self._scan_seconds)
+            if self.sight.synced:
+                await self.scan()
+
+    async def scan(self) -> int:
+        """Compare etcd with the index and mend it. Returns how many keys were wrong; 0 is what to expect."""
+        self._scanning = True  # from here on deletions are remembered, so that a page cannot undo them
+        try:
+            _, wrong = await self._read_everything(watching=True)
+        except StoreError as error:
+            log.warning("scan_failed", error=str(error))
+            return 0
+        finally:
+            self._scanning = False
+        if wrong:
+            self.sight.corrections += wrong
+            log.error("scan_corrected", keys=wrong)
+            self._on_gap("the scan found what the watch had missed")
+        self._on_change()
+        return wrong
+
+    async def _caught_up(self, revision: Revision) -> None:
+        """Return once the watch has delivered everything up to ``revision``."""
+        while self.sight.revision < revision:
+            await self._advanced.wait()
+
+
+def _deleted(key: bytes, revision: Revision) -> Event:
+    return Event(Change.DELETE, KeyValue(key, b"", Revision(0), revision, 0, LeaseId(0)))

@@ -1,0 +1,151 @@
+"""Condemn, revive, prepare: look at one revision, judge, then the guarded transaction.
+
+Each step takes a resource the index nominated, looks again in etcd itself, and writes only if what it saw still holds
+when the transaction runs. Everything else is "keep", with a reason that is counted and shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from leasehold.control_plane.core.index import Index
+from leasehold.control_plane.core.lifecycle import Step
+from leasehold.control_plane.core.verdict import Condemnable, Evidence, Keep, Ripe, ripe, unheld
+from leasehold.control_plane.crew import Again, Done, Outcome
+from leasehold.control_plane.metrics import Metrics
+from leasehold.control_plane.ticking import written_now
+from leasehold.control_plane.witness import Witness
+from leasehold.control_plane.writing import Refused, delete_guarded, put_guarded
+from leasehold.protocol import transactions
+from leasehold.protocol.keyspace import Keyspace
+from leasehold.protocol.names import ClassName, Resource, Revision
+from leasehold.protocol.ports import Store
+from leasehold.protocol.records import SweepRecord, SweepState, TombstoneRecord
+from leasehold.protocol.transactions import Authority
+
+AuthorityFor = Callable[[Revision], Authority | None]
+log = structlog.get_logger()
+
+_REVIVES = frozenset({"held", "restless", "referenced", "unaccounted", "other-incarnation", "unreadable-tombstone"})
+"""Reasons that make a tombstone untrue: it is taken away, and all grace starts anew."""
+
+
+class Reaper:
+    """The reversible half of the destructive path."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keyspace,
+        index: Index,
+        witness: Witness,
+        authority: AuthorityFor,
+        metrics: Metrics,
+        *,
+        deadline: float,
+    ) -> None:
+        self._store, self._keys, self._index, self._witness = store, keys, index, witness
+        self._authority, self._metrics, self._deadline = authority, metrics, deadline
+
+    async def condemn(self, resource: Resource) -> Outcome:
+        """Put a tombstone on what nobody holds."""
+        if self._index.step_of(resource) is not Step.CONDEMN:
+            return Done()
+        evidence = await self._witness.look(resource)
+        found = unheld(evidence)
+        if isinstance(found, Keep):
+            return self._keep("condemn", resource, found)
+        standing = self._index.policy.of(resource, found.record.rule)
+        by = self._authority(found.armed)
+        if not standing.may_condemn or by is None:
+            return Done()
+        tombstone = TombstoneRecord(found.record.incarnation, _reason(found), evidence.revision, written_now())
+        txn = transactions.condemn(self._keys, by, found.facts, tombstone)
+        written = await put_guarded(self._store, txn, deadline=self._deadline)
+        if isinstance(written, Refused):
+            self._metrics.refused.labels("condemn").inc()
+            return Again()
+        self._metrics.condemned.inc()
+        log.info("condemned", **_evidence(resource, found, evidence), tombstone=written.revision, fence=by.fence)
+        return Done()
+
+    async def revive(self, resource: Resource) -> Outcome:
+        """Take the tombstone off what is held after all, or whose grace was disturbed."""
+        if self._index.step_of(resource) is not Step.REVIVE:
+            return Done()
+        evidence = await self._witness.look(resource)
+        found = ripe(evidence, ())
+        if not isinstance(found, Keep) or found.reason not in _REVIVES | {"no-record"}:
+            return Again()
+        return await self._revive(resource, evidence, found)
+
+    async def prepare(self, resource: Resource) -> Outcome:
+        """Decide that it will be swept: nobody held it for one whole grace."""
+        if self._index.step_of(resource) is not Step.PREPARE:
+            return Done()
+        evidence = await self._witness.look(resource)
+        entry = self._index.entry(resource)
+        epochs = self._index.epochs_of(entry.grace_class if entry else ClassName(""))
+        found = ripe(evidence, epochs)
+        if isinstance(found, Keep):
+            if found.reason in _REVIVES:
+                return await self._revive(resource, evidence, found)
+            return self._keep("prepare", resource, found)
+        standing = self._index.policy.of(resource, found.record.rule)
+        by = self._authority(found.armed)
+        if not standing.may_sweep or by is None:
+            return Done()
+        return await self._prepare(resource, evidence, found, by)
+
+    async def _prepare(self, resource: Resource, evidence: Evidence, found: Ripe, by: Authority) -> Outcome:
+        sweep = SweepRecord(
+            SweepState.PREPARED, found.record.incarnation, by.fence, evidence.revision, found.tombstone,
+            f"{found.epoch.name}/{found.epoch.number}", found.facts.holders, since=written_now(),
+        )  # fmt: skip
+        txn = transactions.prepare(self._keys, by, found.facts, found.tombstone, found.epoch, sweep)
+        written = await put_guarded(self._store, txn, deadline=self._deadline)
+        if isinstance(written, Refused):
+            self._metrics.refused.labels("prepare").inc()
+            return Again()
+        self._metrics.prepared.inc()
+        log.info(
+            "prepared", **_evidence(resource, found, evidence), tombstone=found.tombstone, epoch=sweep.epoch,
+            sweep=written.revision, fence=by.fence,
+        )  # fmt: skip
+        return Done()
+
+    async def _revive(self, resource: Resource, evidence: Evidence, why: Keep) -> Outcome:
+        by = self._authority(Revision(0))
+        if by is None or evidence.tombstone is None:
+            return Done()
+        txn = transactions.revive(self._keys, by, resource, evidence.tombstone.mod_revision)
+        if not await delete_guarded(self._store, txn, self._keys.tombstone(resource), deadline=self._deadline):
+            self._metrics.refused.labels("revive").inc()
+            return Again()
+        self._metrics.revived.labels(why.reason).inc()
+        log.info("revived", resource=str(resource), reason=why.reason, detail=why.detail, read_at=evidence.revision)
+        return Done()
+
+    def _keep(self, step: str, resource: Resource, keep: Keep) -> Outcome:
+        self._metrics.kept.labels(step, keep.reason).inc()
+        log.debug("kept", step=step, resource=str(resource), reason=keep.reason, detail=keep.detail)
+        # The index sees it otherwise, or will soon: if it does not, this comes back, ever more slowly.
+        return Again()
+
+
+def _reason(found: Condemnable) -> str:
+    dead, released = len(found.facts.holders), len(found.facts.holds) - len(found.facts.holders)
+    return ", ".join(text for count, text in ((dead, f"{dead} dead"), (released, f"{released} released")) if count)
+
+
+def _evidence(resource: Resource, found: Condemnable | Ripe, evidence: Evidence) -> dict[str, object]:
+    return {
+        "resource": str(resource),
+        "incarnation": found.record.incarnation,
+        "rule": found.record.rule,
+        "holders": list(found.facts.holders),
+        "record": found.facts.record_revision,
+        "read_at": evidence.revision,
+        "armed": found.armed,
+    }

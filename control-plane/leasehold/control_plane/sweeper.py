@@ -1,0 +1,311 @@
+"""The irreversible part, one state machine per resource, each step written to etcd before it is taken.
+
+    prepared --send(1)--> sent --owner: gone--> (finished: record, holds, refs, tombstone, sweep deleted; grave put)
+    prepared --a holder's beacon is back--> aborted (sweep and tombstone deleted)
+    sent --refused--> aborted; condemned again only after a while, and quarantined after a budget of refusals
+    sent --unknown, pending, wait--> sent(n+1) after a while; after a budget of attempts quarantined
+    sent --misconfigured, unverifiable--> quarantined     quarantined --slow retry, for ever--> sent(n+1)
+
+Attempt n is written before its bytes leave (S9), so a successor knows what may already have happened, and repeats it
+under its own fence. Calls are made only while we believe to lead, and are cut off when that belief ends: what a cut-off
+call did is unknown, and the owner's precondition covers it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+from leasehold.control_plane.core.backlog import backoff_ceiling
+from leasehold.control_plane.core.index import Index
+from leasehold.control_plane.core.lifecycle import Step
+from leasehold.control_plane.crew import Again, At, Done, Outcome
+from leasehold.control_plane.graves import Graves
+from leasehold.control_plane.leadership import Leadership
+from leasehold.control_plane.metrics import Metrics
+from leasehold.control_plane.owners.outcome import Answer, Verdict
+from leasehold.control_plane.owners.register import Owners
+from leasehold.control_plane.ticking import written_now
+from leasehold.control_plane.writing import Refused, delete_guarded, put_guarded
+from leasehold.protocol import transactions
+from leasehold.protocol.errors import LeaseNotFound
+from leasehold.protocol.keyspace import Keyspace
+from leasehold.protocol.names import Holder, Instant, Resource, Revision
+from leasehold.protocol.ports import Clock, Store
+from leasehold.protocol.records import (
+    GraveRecord,
+    ResourceRecord,
+    SweepRecord,
+    SweepState,
+    Unreadable,
+    decode,
+)
+from leasehold.protocol.transactions import Authority
+
+ATTEMPTS = 100
+"""With full jitter up to an hour that is about two days; the count stands in etcd and survives us."""
+REFUSALS = 5
+SLOW_SECONDS = 3600.0
+NEEDED_SECONDS = 0.5
+"""Belief that must be left for a call to begin."""
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sweep:
+    """A sweep as we last wrote or read it."""
+
+    resource: Resource
+    revision: Revision
+    record: SweepRecord
+    owner: str
+
+    @property
+    def retry(self) -> float:
+        return backoff_ceiling(self.record.attempt)
+
+
+class Sweeper:
+    """Everything that happens to prepared resources."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keyspace,
+        index: Index,
+        clock: Clock,
+        leadership: Leadership,
+        owners: Owners,
+        graves: Graves,
+        metrics: Metrics,
+        *,
+        deadline: float,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._store, self._keys, self._index, self._clock = store, keys, index, clock
+        self._leadership, self._owners, self._graves, self._metrics = leadership, owners, graves, metrics
+        self._deadline, self._jitter = deadline, jitter
+        self._calls: set[asyncio.Timeout] = set()
+        self._refusals: dict[Resource, int] = {}
+
+    def on_leadership(self) -> None:
+        """Belief grew or ended: calls under way may last as long as it does."""
+        until = self._leadership.believed_until if self._leadership.leading else Instant(0.0)
+        left = until - self._now()
+        for call in self._calls:
+            if not call.expired():
+                call.reschedule(asyncio.get_running_loop().time() + left)
+
+    def patience(self, resource: Resource) -> float:
+        """How long a resource that its owner refused to delete is left alone before it is condemned again."""
+        refusals = self._refusals.get(resource, 0)
+        return backoff_ceiling(refusals) * self._jitter() if refusals else 0.0
+
+    def forget_gone(self) -> None:
+        """Refusals are remembered only of resources that still exist."""
+        self._refusals = {
+            resource: count for resource, count in self._refusals.items() if self._index.entry(resource) is not None
+        }
+
+    async def sweep(self, resource: Resource) -> Outcome:
+        """Take the next step for a resource that has a sweep."""
+        if self._index.step_of(resource) is not Step.SWEEP:
+            return Done()
+        item = await self._store.get(self._keys.sweep(resource), deadline=self._deadline)
+        if item is None:
+            return Done()
+        try:
+            record = decode(SweepRecord, item.value)
+        except Unreadable as error:
+            log.error("sweep_unreadable", resource=str(resource), error=str(error))
+            return Done()  # listed by the index; blocked until somebody mends it
+        return await self._next(_Sweep(resource, item.mod_revision, record, resource.owner))
+
+    # --- before the call ----------------------------------------------------------------------------------------
+
+    async def _next(self, sweep: _Sweep) -> Outcome:
+        by = self._leadership.authority(self._index.armed)
+        if by is None:
+            return Done()  # offered again when we lead again
+        record = await self._record_of(sweep)
+        standing = self._index.policy.of(sweep.resource, record.rule) if record else None
+        first = sweep.record.attempt == 0
+        if record is None or standing is None or not standing.may_sweep:
+            why = standing.why if standing and standing.why else "the rule does not permit sweeping any more"
+            if first:
+                return await self._abort(sweep, by, "not-permitted", why)
+            return await self._hold_back(sweep, by, "not-permitted", why)
+        if first and not by.armed:
+            return At(Instant(self._now() + 1.0))
+        if self._leadership.believed_until - self._now() < NEEDED_SECONDS:
+            return At(Instant(self._now() + NEEDED_SECONDS))
+        return await self._send(sweep, by, record)
+
+    async def _record_of(self, sweep: _Sweep) -> ResourceRecord | None:
+        item = await self._store.get(self._keys.record(sweep.resource), deadline=self._deadline)
+        if item is None:
+            return None
+        try:
+            return decode(ResourceRecord, item.value)
+        except Unreadable:
+            return None
+
+    async def _send(self, sweep: _Sweep, by: Authority, record: ResourceRecord) -> Outcome:
+        attempt = msgspec.structs.replace(
+            sweep.record, state=SweepState.SENT, attempt=sweep.record.attempt + 1, fence=by.fence, since=written_now()
+        )
+        looked = Revision(0)
+        if attempt.attempt == 1:
+            returned, looked = await self._returned(attempt)
+            if returned is not None:
+                return await self._abort(sweep, by, "held", f"{returned} came back")
+        txn = transactions.send(self._keys, by, sweep.resource, sweep.revision, attempt, looked)
+        written = await put_guarded(self._store, txn, deadline=self._deadline)
+        if isinstance(written, Refused):
+            self._metrics.refused.labels("send").inc()
+            return Again()  # read anew: a beacon that is back aborts, a lost fence ends it
+        sent = _Sweep(sweep.resource, written.revision, attempt, sweep.owner)
+        log.info(
+            "sweep_sent", **_about(sent), holders=list(attempt.holders), read_at=attempt.revision,
+            tombstone=attempt.tombstone_revision, epoch=attempt.epoch, fence=by.fence,
+        )  # fmt: skip
+        answer = await self._call(sent)
+        return await self._conclude(sent, record, answer)
+
+    async def _returned(self, sweep: SweepRecord) -> tuple[Holder | None, Revision]:
+        """A listed holder that is alive again, if any; and, with too many to compare, when we looked."""
+        keys, looked = self._keys, Revision(0)
+        if transactions.needs_a_look(sweep):
+            looked = (await self._store.read(keys.armed, deadline=self._deadline)).revision
+        for name in sweep.holders:
+            holder = Holder(name)
+            known = self._index.holder(holder)
+            # The index suffices to abort; not to go on. For that, ``send`` compares, or we look at every beacon.
+            if known is not None and known.beacon:
+                return holder, looked
+            if looked and (await self._store.read(keys.beacon(holder), deadline=self._deadline, revision=looked)).items:
+                return holder, looked
+        return None, looked
+
+    # --- the call -----------------------------------------------------------------------------------------------
+
+    async def _call(self, sweep: _Sweep) -> Answer:
+        """Bounded by the owner's timeout and by our belief, whichever ends first."""
+        office = self._owners.get(sweep.owner)
+        if office is None:
+            return Answer(Verdict.MISCONFIGURED, f"there is no owner {sweep.owner!r}")
+        began, first = self._now(), sweep.record.attempt == 1
+        office.guard.on_call(began)
+        answer = Answer(Verdict.UNKNOWN, "cut off")
+        try:
+            async with asyncio.timeout(self._leadership.believed_until - began) as belief:
+                self._calls.add(belief)
+                async with asyncio.timeout(float(office.owner.limits.timeout)):
+                    answer = await office.client.sweep(sweep.resource, sweep.record.incarnation, first=first)
+        except TimeoutError:
+            answer = Answer(Verdict.UNKNOWN, f"no answer within {self._now() - began:.1f} s")
+        finally:
+            self._calls.discard(belief)
+            office.guard.on_answer(self._now(), answer.verdict, first=first, wait=answer.retry_after)
+            self._metrics.owner_calls.labels(sweep.owner, answer.verdict).inc()
+            self._metrics.owner_seconds.labels(sweep.owner).observe(self._now() - began)
+        return answer
+
+    # --- after the call -----------------------------------------------------------------------------------------
+
+    async def _conclude(self, sweep: _Sweep, record: ResourceRecord, answer: Answer) -> Outcome:
+        by = self._leadership.authority(self._index.armed)
+        if by is None:
+            return Done()  # the next leader repeats attempt n; the owner's precondition makes that harmless
+        verdict, detail = answer.verdict, answer.detail
+        if verdict is Verdict.ABSENT and self._owners.is_suspect(sweep.owner):
+            log.error("owner_suspect", owner=sweep.owner, resource=str(sweep.resource))
+            return await self._later(sweep, by, answer)
+        if verdict in {Verdict.GONE, Verdict.ABSENT, Verdict.REPLACED}:
+            return await self._finish(sweep, by, record, answer)
+        if verdict is Verdict.REFUSED:
+            return await self._refused(sweep, by, detail)
+        if verdict in {Verdict.MISCONFIGURED, Verdict.UNVERIFIABLE}:
+            if verdict is Verdict.MISCONFIGURED:
+                self._metrics.misconfigured.labels(sweep.owner).inc()
+                log.error("owner_misconfigured", owner=sweep.owner, detail=detail, alert=True)
+            return await self._hold_back(sweep, by, verdict, detail)
+        if sweep.record.attempt >= ATTEMPTS:
+            return await self._hold_back(sweep, by, "budget", detail)
+        return await self._later(sweep, by, answer)
+
+    async def _finish(self, sweep: _Sweep, by: Authority, record: ResourceRecord, answer: Answer) -> Outcome:
+        outcome = "gone" if answer.verdict is Verdict.ABSENT else answer.verdict.value
+        grave = GraveRecord(sweep.record.incarnation, f"{outcome}: {answer.detail}", written_now())
+        lease = await self._graves.lease()
+        txn = transactions.finish(self._keys, by, sweep.resource, sweep.revision, record, grave, lease)
+        try:
+            if not await delete_guarded(self._store, txn, self._keys.sweep(sweep.resource), deadline=self._deadline):
+                self._metrics.refused.labels("finish").inc()
+                return Again()
+        except LeaseNotFound:
+            self._graves.lease_lost()
+            return Again()
+        self._refusals.pop(sweep.resource, None)
+        self._count_late_returns(sweep)
+        self._metrics.swept.labels(sweep.owner, outcome).inc()
+        log.info("swept", **_about(sweep), outcome=outcome, detail=answer.detail, fence=by.fence)
+        return Done()
+
+    def _count_late_returns(self, sweep: _Sweep) -> None:
+        known = ((name, self._index.holder(Holder(name))) for name in sweep.record.holders)
+        late = [name for name, holder in known if holder is not None and holder.beacon]
+        if late:
+            self._metrics.late_returns.inc(len(late))
+            log.warning("late_return", **_about(sweep), holders=late)
+
+    async def _refused(self, sweep: _Sweep, by: Authority, detail: str) -> Outcome:
+        refusals = self._refusals[sweep.resource] = self._refusals.get(sweep.resource, 0) + 1
+        if refusals >= REFUSALS:
+            return await self._hold_back(sweep, by, Verdict.REFUSED, detail)
+        return await self._abort(sweep, by, Verdict.REFUSED, detail)
+
+    async def _abort(self, sweep: _Sweep, by: Authority, reason: str, detail: str) -> Outcome:
+        txn = transactions.abort(self._keys, by, sweep.resource, sweep.revision)
+        if not await delete_guarded(self._store, txn, self._keys.sweep(sweep.resource), deadline=self._deadline):
+            self._metrics.refused.labels("abort").inc()
+            return Again()
+        self._metrics.aborted.labels(sweep.owner, reason).inc()
+        log.info("sweep_aborted", **_about(sweep), reason=reason, detail=detail, fence=by.fence)
+        return Done()
+
+    async def _later(self, sweep: _Sweep, by: Authority, answer: Answer) -> Outcome:
+        noted = await self._note(sweep, by, SweepState.SENT, answer.verdict, answer.detail)
+        log.info("sweep_waits", **_about(sweep), verdict=answer.verdict, detail=answer.detail)
+        if not noted:
+            return Again()
+        wait = sweep.retry * self._jitter() if answer.retry_after is None else answer.retry_after
+        return At(Instant(self._now() + wait))
+
+    async def _hold_back(self, sweep: _Sweep, by: Authority, reason: str, detail: str) -> Outcome:
+        """Quarantine: visible, and tried again slowly for ever."""
+        if sweep.record.state is not SweepState.QUARANTINED or sweep.record.outcome != f"{reason}: {detail}":
+            if not await self._note(sweep, by, SweepState.QUARANTINED, reason, detail):
+                return Again()
+            self._metrics.quarantined.labels(sweep.owner, reason).inc()
+            log.warning("quarantined", **_about(sweep), reason=reason, detail=detail, fence=by.fence)
+        return At(Instant(self._now() + SLOW_SECONDS * (0.5 + self._jitter() / 2)))
+
+    async def _note(self, sweep: _Sweep, by: Authority, state: SweepState, reason: str, detail: str) -> bool:
+        noted = msgspec.structs.replace(sweep.record, state=state, outcome=f"{reason}: {detail}", since=written_now())
+        txn = transactions.note(self._keys, by, sweep.resource, sweep.revision, noted)
+        written = await put_guarded(self._store, txn, deadline=self._deadline)
+        if isinstance(written, Refused):
+            self._metrics.refused.labels("note").inc()
+        return not isinstance(written, Refused)
+
+    def _now(self) -> Instant:
+        return Instant(self._clock.now())
+
+
+def _about(sweep: _Sweep) -> dict[str, object]:
+    record = sweep.record
+    return {"resource": str(sweep.resource), "incarnation": record.incarnation, "attempt": record.attempt}

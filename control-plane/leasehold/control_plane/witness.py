@@ -1,0 +1,66 @@
+"""All evidence about a resource, as etcd held it at one revision.
+
+One read-only transaction asks for everything the index expects to matter. What turns up beyond that (a holder the
+index has not heard of) is read at the very same revision, so that the evidence is one consistent picture.
+"""
+
+from __future__ import annotations
+
+from leasehold.control_plane.core.index import Index
+from leasehold.control_plane.core.verdict import Evidence, read_evidence
+from leasehold.protocol.keyspace import Keyspace
+from leasehold.protocol.names import Holder, Resource
+from leasehold.protocol.ports import Store
+from leasehold.protocol.store import Get, GetResult, KeyRange, KeyValue, Txn, Where
+
+ASKED_AT_ONCE = 100
+"""Of etcd's 128 operations; further keys are read one by one."""
+
+
+class Witness:
+    """Reads; never writes, never judges."""
+
+    def __init__(self, store: Store, keys: Keyspace, index: Index, *, deadline: float) -> None:
+        self._store, self._keys, self._index, self._deadline = store, keys, index, deadline
+
+    async def look(self, resource: Resource) -> Evidence:
+        """Safe to retry. Raises ``StoreError``."""
+        keys = self._keys
+        fixed: list[Where] = [
+            keys.record(resource), keys.pin(resource), keys.tombstone(resource), keys.sweep(resource), keys.armed,
+            keys.holds_of(resource), keys.refs_to(resource),
+        ]  # fmt: skip
+        asked = [*fixed, *self._expected(resource)][:ASKED_AT_ONCE]
+        result = await self._store.commit(Txn((), [Get(where) for where in asked]), deadline=self._deadline)
+        found: dict[bytes, KeyValue] = {}
+        for got in result.results:
+            if isinstance(got, GetResult):
+                found.update((item.key, item) for item in got.items)
+        for key in self._still_needed(resource, found) - {where for where in asked if isinstance(where, bytes)}:
+            more = await self._store.read(key, deadline=self._deadline, revision=result.revision)
+            found.update((item.key, item) for item in more.items)
+        return read_evidence(keys, resource, result.revision, found, found.get(keys.armed))
+
+    def _expected(self, resource: Resource) -> list[bytes]:
+        entry = self._index.entry(resource)
+        if entry is None:
+            return []
+        about = [key for hold in entry.holds for key in self._about(hold.holder)]
+        return [*about, *(self._keys.record(source.resource) for source in entry.sources)]
+
+    def _still_needed(self, resource: Resource, found: dict[bytes, KeyValue]) -> set[bytes]:
+        keys, needed = self._keys, set[bytes]()
+        holds: KeyRange = keys.holds_of(resource)
+        refs: KeyRange = keys.refs_to(resource)
+        for key in found:
+            parsed = keys.parse(key)
+            if parsed is None:
+                continue
+            if key in holds:
+                needed.update(self._about(parsed.holder))
+            elif key in refs:
+                needed.add(keys.record(parsed.source))
+        return needed
+
+    def _about(self, holder: Holder) -> tuple[bytes, bytes]:
+        return self._keys.beacon(holder), self._keys.roster(holder)

@@ -1,0 +1,218 @@
+"""Puts the sidecar together: the only file that names concrete adapters.
+
+Order of starting: the journal (one sidecar per folder), what was pending, the admin port, then the ways in; etcd may be
+away all the while. Order of stopping: the ways in, what is pending (bounded), the keepers. With the host alive, beacon
+and lease stay for a successor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import structlog
+from aiohttp import web
+from leasehold.protocol.etcd.client import EtcdClient
+from leasehold.protocol.keyspace import Keyspace
+from leasehold.protocol.names import Holder
+from leasehold.protocol.ports import Clock
+from leasehold.shell.daemon import Lifetime
+from leasehold.sidecar.admin import Inside, admin_app
+from leasehold.sidecar.capture.forward_proxy import ForwardProxyListener
+from leasehold.sidecar.capture.listener import Address, Listener, RelaySettings
+from leasehold.sidecar.capture.upstream import UpstreamListener
+from leasehold.sidecar.config import Capture, GrpcProbe, HttpProbe, Settings, pace_of
+from leasehold.sidecar.holds.cache import Cache
+from leasehold.sidecar.holds.committer import Committer
+from leasehold.sidecar.holds.etcd import Etcd
+from leasehold.sidecar.holds.holders import Holders
+from leasehold.sidecar.holds.journal import Journal
+from leasehold.sidecar.holds.registrar import HoldsRegistrar
+from leasehold.sidecar.holds.tenure import Tenure
+from leasehold.sidecar.holds.timers import Timers
+from leasehold.sidecar.host.port import Host
+from leasehold.sidecar.host.probes import ProbedHost, grpc_check, http_check, tcp_check
+from leasehold.sidecar.host.process import ProcessHost
+from leasehold.sidecar.metrics import SidecarMetrics
+from leasehold.sidecar.rules_source import CurrentRules, EtcdRules, RulesHealth
+
+log = structlog.get_logger()
+
+FLUSH_SECONDS = 2.0
+RELAY_DRAIN_SECONDS = 1.5
+"""Together less than the 4.5 s that a stopping process has."""
+TICK_SECONDS = 0.25
+TICKS_PER_LOOK = 4
+IDLE_AT_ONCE = 1000
+"""Releases per look: more would push the creations aside."""
+
+
+class LoopClock:
+    """The event loop's clock."""
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep_until(self, instant: float) -> None:
+        await asyncio.sleep(max(instant - self.now(), 0))
+
+
+class Holds:
+    """The lease side, put together. Used by ``serve`` and by the benchmark."""
+
+    def __init__(self, settings: Settings, client: EtcdClient, host: Host, metrics: SidecarMetrics) -> None:
+        self.clock: Clock = LoopClock()
+        keys = Keyspace(settings.tenant)
+        deadline = settings.etcd.deadline_seconds
+        self.etcd = Etcd(client, client, client, keys, self.clock, settings.service, settings.instance, deadline)
+        self.journal = Journal(settings.journal, metrics)
+        self.cache = Cache(self.journal.state)
+        self.holders = Holders(self.etcd, self.journal, metrics, self._wake)
+        self.committer = Committer(
+            client, keys, self.journal, self.cache, self.holders, self.clock, metrics, deadline=deadline
+        )
+        self.timers = Timers(
+            self.etcd, self.journal, settings.service, self._wake, self.committer.pending_of, now_in_words
+        )
+        self.holders.timers = self.timers
+        self.tenure = Tenure(
+            host, self.etcd, self.journal, self.committer, self.holders, now_in_words, metrics.late_return,
+            ttl_seconds=settings.ttl_seconds, service_ttl_seconds=settings.service_ttl_seconds,
+        )  # fmt: skip
+        self.registrar = HoldsRegistrar(
+            self.journal, self.cache, self.committer, self.holders, self.clock, metrics, now_in_words
+        )
+
+    def open(self) -> None:
+        """Replay the journal. Raises ``OSError``."""
+        self.journal.open()
+        self.cache.resume(self.clock.now())
+        self.registrar.resume()
+
+    async def run(self) -> None:
+        """Keep, time and commit until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.committer.run(), name="committer")
+            tasks.create_task(self.timers.run(), name="timers")
+            tasks.create_task(self.tenure.run(), name="tenure")
+
+    async def flush(self) -> None:
+        """Before we go: end what can be ended, within ``FLUSH_SECONDS``."""
+        done = await self.committer.drained(None, FLUSH_SECONDS)
+        told = await self.tenure.until_ended_hosts_are_told(FLUSH_SECONDS if done else 0.1)
+        if not done or not told:
+            log.warning("left_for_a_successor", pending=self.committer.pending)
+
+    def _wake(self) -> None:
+        self.committer.wake()
+
+
+async def serve(settings: Settings, lifetime: Lifetime) -> None:
+    """Serve until told to stop. Raises ``OSError`` for a port or a journal that cannot be had."""
+    metrics = SidecarMetrics()
+    async with EtcdClient(settings.etcd) as client:
+        holds = Holds(settings, client, _host(settings), metrics)
+        holds.open()
+        try:
+            await _serve(settings, lifetime, holds, metrics)
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) == 1 and isinstance(group.exceptions[0], OSError):
+                raise group.exceptions[0] from group
+            raise
+        finally:
+            await holds.journal.close()
+
+
+async def _serve(settings: Settings, lifetime: Lifetime, holds: Holds, metrics: SidecarMetrics) -> None:
+    rules = CurrentRules(metrics)
+    rules.on_change(holds.tenure.apply_rules)
+    health = RulesHealth()
+    async with asyncio.TaskGroup() as tasks:
+        background = [tasks.create_task(holds.run()), tasks.create_task(_look_after(holds, metrics))]
+        if settings.rules is not None:
+            rules.replace(settings.rules)
+        else:
+            health = follow = EtcdRules(holds.etcd, rules, settings.journal / "rules.json", metrics)
+            follow.recall()
+            background.append(tasks.create_task(follow.run()))
+        await holds.tenure.begun.wait()
+        inside = Inside(holds.journal, holds.committer, holds.holders, holds.tenure, health)
+        relay = RelaySettings(holds.registrar, rules, metrics, drain_deadline=RELAY_DRAIN_SECONDS)
+        await _serve_ports(settings, lifetime, admin_app(metrics, inside), relay, holds.holders.process)
+        await holds.flush()
+        for task in background:
+            task.cancel()
+
+
+async def _serve_ports(
+    settings: Settings, lifetime: Lifetime, app: web.Application, relay: RelaySettings, holder: Holder | None
+) -> None:
+    runner = web.AppRunner(app, access_log=None)
+    ways: list[Listener] = []
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, settings.admin.host, settings.admin.port, shutdown_timeout=1.0)
+        await site.start()
+        admin = Address(*runner.addresses[0][:2])
+        told = [await _open_way(capture, relay, ways) for capture in settings.capture]
+        lifetime.ready(admin=str(admin), capture=told, holder=holder, pid=os.getpid())
+        await lifetime.until_stop()
+    finally:
+        await asyncio.gather(*(way.close() for way in ways))
+        await runner.cleanup()
+
+
+async def _open_way(capture: Capture, relay: RelaySettings, ways: list[Listener]) -> dict[str, str]:
+    way: Listener
+    if capture.to is None:
+        way, mode, more = ForwardProxyListener(capture.listen, relay), "forward-proxy", {}
+    else:
+        way = UpstreamListener(capture.listen, capture.to, relay)
+        mode, more = "upstream", {"to": str(capture.to)}
+    bound = Address(*await way.start())
+    ways.append(way)
+    return {"mode": mode, "listen": str(bound), **more}
+
+
+async def _look_after(holds: Holds, metrics: SidecarMetrics) -> None:
+    """Let go of what is idle, tell the gauges, and notice when the event loop is late."""
+    clock, ticks = holds.clock, 0
+    while True:
+        planned = clock.now() + TICK_SECONDS
+        await clock.sleep_until(planned)
+        metrics.lagged(max(clock.now() - planned, 0.0))
+        ticks += 1
+        if ticks % TICKS_PER_LOOK:
+            continue
+        holds.registrar.let_idle_go(IDLE_AT_ONCE)
+        state = holds.journal.state
+        metrics.journal_is(holds.committer.pending, holds.journal.bytes, holds.committer.oldest_age(), state.held_count)
+        for keeper in holds.holders.keepers.values():
+            metrics.belief_is(keeper.life.kind, keeper.seconds_of_belief())
+        metrics.timers_are(len(holds.timers))
+        metrics.host_is(holds.holders.process is not None)
+
+
+def _host(settings: Settings) -> Host:
+    host = settings.host
+    if isinstance(host, int):
+        return ProcessHost(host)
+    if isinstance(host, HttpProbe):
+        return ProbedHost(http_check(host.url), pace_of(host), LoopClock())
+    address = Address.parse(host.address)
+    if isinstance(host, GrpcProbe):
+        return ProbedHost(grpc_check(address.host, address.port, host.service), pace_of(host), LoopClock())
+    return ProbedHost(tcp_check(address.host, address.port), pace_of(host), LoopClock())
+
+
+def now_in_words() -> str:
+    """For people who read records; never compared."""
+    return _in_words(int(time.time()))
+
+
+@lru_cache(maxsize=2)
+def _in_words(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

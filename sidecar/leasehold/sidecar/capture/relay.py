@@ -1,0 +1,435 @@
+"""One relayed connection: an app, an owner, an observer reading along, and the bytes that wait.
+
+Promises: bytes go on as they came, in order, at once, unless a rule wants them held. Backpressure goes both ways.
+Either side may end its half (``FIN``) and the other still speak; a reset stays a reset. There is no timeout on an
+established stream. An owner that cannot be reached looks to the app like a connection reset, for that is what it would
+have seen without us. Whatever goes wrong in the observer costs the observation, never the traffic.
+
+When the app goes away while a call is under way that may have created something, the owner's answer is awaited for
+``LINGER`` seconds more: the app will never know the id, so we had better.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import structlog
+from leasehold.protocol.names import CallId
+from leasehold.protocol.rules import Rule
+from leasehold.sidecar.capture.gate import Barrier, Gate
+from leasehold.sidecar.capture.holding import Holds
+from leasehold.sidecar.capture.listener import Address, RelaySettings
+from leasehold.sidecar.capture.refusal import not_durable
+from leasehold.sidecar.capture.sides import AppSide, OwnerSide, RefusedAppSide, Why
+from leasehold.sidecar.observe.exchanges import Concluded, Exchange, GaveUp, Head, Intent, Mark, Matched, Piece
+from leasehold.sidecar.observe.http1 import UNINSPECTED
+from leasehold.sidecar.observe.matching import normal_authority
+from leasehold.sidecar.observe.observer import Observer
+
+LINGER: Final = 10.0
+"""Seconds that we wait for what the owner will say to an app that is gone."""
+FAREWELL: Final = 2.0
+"""Seconds that a refused app gets to read its answer."""
+MAX_DROPPED: Final = 1024 * 1024
+"""Bytes that a refused app may still send."""
+
+log = structlog.get_logger()
+
+
+class Links(Protocol):
+    """Whoever keeps the connections."""
+
+    def opened(self, link: Link) -> None: ...
+
+    def closed(self, link: Link) -> None: ...
+
+    def run(self, link: Link, to: Address) -> asyncio.Task[None]:
+        """Start the task that connects this link."""
+        ...
+
+
+def new_call() -> CallId:
+    """Unguessable: it is also the idempotency key we propose to owners."""
+    return CallId(secrets.token_hex(16))
+
+
+class Link:
+    """Both sides, both gates, and what they are waiting for."""
+
+    __slots__ = (
+        "_app_ended",
+        "_app_gone",
+        "_broken",
+        "_connecting",
+        "_done",
+        "_dropped",
+        "_holds",
+        "_links",
+        "_owner_ended",
+        "_owner_gone",
+        "_refused",
+        "_timer",
+        "app",
+        "observer",
+        "owner",
+        "relay",
+        "to_app",
+        "to_owner",
+        "watching",
+    )
+
+    def __init__(self, relay: RelaySettings, links: Links, to: Address | None = None, *, routing: bool = False) -> None:
+        self.relay = relay
+        self.to_owner = Gate()
+        self.to_app = Gate()
+        self.app = AppSide(self, self.to_owner)
+        self.owner: OwnerSide | None = None
+        destination = "" if to is None else normal_authority(str(to))
+        self.observer: Observer | None = Observer(relay.rules, new_call, destination, routing=routing)
+        self.watching = False
+        """Whether ``after_response`` wants to be called."""
+        self._links = links
+        self._holds = Holds(relay.registrar, relay.metrics, self.to_owner, self.to_app, self._not_durable)
+        self._connecting: asyncio.Task[None] | None = None
+        self._app_ended = self._app_gone = self._owner_ended = self._owner_gone = False
+        self._broken = self._done = False
+        self._refused: tuple[Exchange, bytes] | None = None
+        self._dropped = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    # --- the app ----------------------------------------------------------------------------------------------
+
+    def app_connected(self) -> None:
+        self._links.opened(self)
+        self.relay.metrics.connection_opened()
+        self.to_app.connect(self.app.transport)
+
+    def app_ended(self) -> None:
+        self._app_ended = True
+        if isinstance(self.app, RefusedAppSide):
+            self._close_if_told()
+            return
+        if self.observer is not None:
+            self.to_owner.write(self.observer.request_end())
+        self.to_owner.then(self._end_owner)
+
+    def app_lost(self, exc: Exception | None) -> None:
+        self._app_gone = True
+        self.to_app.close()
+        self._holds.close()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._worth_lingering():
+            self.watching = True
+            self.resume_owner()
+            self.balance()
+            self._later(LINGER, self._stop_lingering)
+            return
+        self._abandon()
+        if self.owner is not None:
+            if exc is None:
+                self.owner.close()
+            else:
+                self.owner.reset()
+        self._done_if_gone()
+
+    def _worth_lingering(self) -> bool:
+        observer = self.observer
+        return observer is not None and observer.awaits_finding and self.to_owner.open and not self._owner_ended
+
+    def _stop_lingering(self) -> None:
+        self._abandon()
+        if self.owner is not None:
+            self.owner.close()
+
+    # --- the owner --------------------------------------------------------------------------------------------
+
+    def connect(self, to: Address) -> None:
+        """Reach this owner; until then what is for it waits in the gate."""
+        self._connecting = self._links.run(self, to)
+
+    async def reach(self, to: Address) -> None:
+        """The body of the task that connects."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self.relay.connect_deadline):
+                await loop.create_connection(lambda: OwnerSide(self, self.to_app), to.host, to.port)
+        except TimeoutError:
+            self._unreachable(to, "deadline")
+        except ConnectionRefusedError:
+            self._unreachable(to, "refused")
+        except (OSError, ValueError):  # ValueError: a name that cannot be encoded, a port out of range
+            self._unreachable(to, "unreachable")
+        finally:
+            self._connecting = None
+            self._done_if_gone()
+
+    def _unreachable(self, to: Address, reason: str) -> None:
+        self.relay.metrics.connect_failed(reason)
+        log.info("owner not reached", owner=str(to), reason=reason)
+        self.owner_unreachable(reason)
+
+    def owner_unreachable(self, reason: str) -> None:  # noqa: ARG002 - a forward proxy says so to the app
+        self.app.reset()
+
+    def owner_connected(self, owner: OwnerSide) -> None:
+        self.owner = owner
+        self._owner_ended = self._owner_gone = False
+        if self._app_gone:
+            owner.close()
+            return
+        self.to_owner.connect(owner.transport)
+        self.balance()
+
+    def owner_ended(self) -> None:
+        self._owner_ended = True
+        self._conclude_responses()
+        self.to_app.then(self._end_app)
+
+    def owner_lost(self, exc: Exception | None) -> None:
+        self._owner_gone = True
+        if not self._owner_ended:
+            self._conclude_responses()
+        self.to_owner.close()
+        if not self._app_gone:
+            self.to_app.then(self.app.close if exc is None else self._reset_app)
+        self._done_if_gone()
+
+    def _conclude_responses(self) -> None:
+        observer, self.observer = self.observer, None
+        if observer is None:
+            return
+        self.to_owner.write(observer.request_end())
+        try:
+            pieces = observer.response_end()
+        except Exception:  # noqa: BLE001 - traffic is protected from the observer
+            self.observer = observer
+            self.observer_crashed()
+        else:
+            self.responses(pieces)
+
+    # --- ends -------------------------------------------------------------------------------------------------
+
+    def _end_owner(self) -> None:
+        if self.owner is not None:
+            self.owner.end()
+        self._close_if_both_ended()
+
+    def _end_app(self) -> None:
+        self.app.end()
+        self._close_if_both_ended()
+
+    def _close_if_both_ended(self) -> None:
+        if (self._app_ended or self._app_gone) and self._owner_ended and self.to_owner.drained and self.to_app.drained:
+            self.app.close()
+            if self.owner is not None:
+                self.owner.close()
+
+    def _reset_app(self) -> None:
+        # What the owner said before it died has been received without us, too.
+        if self.app.transport is not None and self.app.transport.get_write_buffer_size():
+            self.app.close()
+        else:
+            self.app.reset()
+
+    def _abandon(self) -> None:
+        """Nobody is left to tell: what was under way ends as it is."""
+        observer, self.observer = self.observer, None
+        if observer is not None:
+            for mark in observer.abort(reached=self.to_owner.transport is not None):
+                self.mark(mark)
+        self.to_owner.close()
+
+    def _done_if_gone(self) -> None:
+        if self._done:
+            return
+        if self._app_gone and self._connecting is None and (self.owner is None or self._owner_gone):
+            self._done = True
+            self._holds.close()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._links.closed(self)
+            self.relay.metrics.connection_closed()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way that closing would cut short."""
+        return self.observer is not None and self.observer.idle and self.to_app.drained and self.to_owner.drained
+
+    def close(self) -> None:
+        """Orderly, from our side: for a connection that is idle."""
+        self.app.close()
+
+    def abort(self) -> None:
+        """At once: for a connection that would not end."""
+        self.app.reset()
+        if self.owner is not None:
+            self.owner.reset()
+
+    # --- bytes and marks --------------------------------------------------------------------------------------
+
+    def requests(self, pieces: Sequence[Piece]) -> None:
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                self.to_owner.write(piece)
+            else:
+                self.mark(piece)
+        self.settle()
+
+    def responses(self, pieces: Sequence[Piece]) -> None:
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                self.to_app.write(piece)
+            else:
+                self.mark(piece)
+        self.settle()
+        if self.watching:
+            self.after_response()
+
+    def settle(self) -> None:
+        """After pieces: stop what broke, and stop reading what only piles up."""
+        if self._broken:
+            # Only now: what the observer withheld comes after the pieces it gave.
+            self._broken = False
+            self.stop_observing()
+            self._holds.release_all()
+        self.balance()
+
+    def mark(self, mark: Mark) -> None:
+        """Nothing that goes wrong with a mark may cost the bytes around it."""
+        try:
+            if isinstance(mark, Matched):
+                self._holds.match(mark)
+            elif isinstance(mark, Concluded):
+                self._holds.conclude(mark)
+            elif isinstance(mark, Intent):
+                self._holds.intend(mark)
+            elif isinstance(mark, GaveUp):
+                self.gave_up(mark.reason)
+            else:
+                self.route(mark)
+        except Exception:
+            log.exception("observation failed")
+            self.relay.metrics.gave_up("crashed")
+            self._broken = True
+
+    def route(self, mark: Head) -> None:
+        """A forward proxy chooses where to go."""
+
+    def gave_up(self, reason: str) -> None:
+        if self.observer is None:
+            return  # there was something to say already
+        if reason in UNINSPECTED:
+            self.relay.metrics.uninspected(reason)
+        else:
+            self.relay.metrics.gave_up(reason)
+        self.stop_observing()
+
+    def observer_crashed(self) -> None:
+        """Inside an ``except``: the observation is lost, the traffic goes on."""
+        log.exception("observer crashed")
+        self.relay.metrics.gave_up("crashed")
+        self.stop_observing()
+        self._holds.release_all()
+
+    def stop_observing(self) -> None:
+        observer, self.observer = self.observer, None
+        if observer is not None:
+            self.to_owner.write(observer.withheld_request)
+            self.to_app.write(observer.withheld_response)
+        if self._refused is not None:
+            self.app.reset()  # the place in the stream where the refusal belongs is not known any more
+
+    # --- backpressure -----------------------------------------------------------------------------------------
+
+    def pause_app(self) -> None:
+        self.app.pause(Why.PEER_FULL)
+
+    def resume_app(self) -> None:
+        self.app.resume(Why.PEER_FULL)
+
+    def pause_owner(self) -> None:
+        if self.owner is not None:
+            self.owner.pause(Why.PEER_FULL)
+
+    def resume_owner(self) -> None:
+        if self.owner is not None:
+            self.owner.resume(Why.PEER_FULL)
+
+    def balance(self) -> None:
+        """Read no more of what only piles up behind a barrier."""
+        if self.to_owner.congested:
+            self.app.pause(Why.HELD)
+        else:
+            self.app.resume(Why.HELD)
+        if self.owner is not None:
+            if self.to_app.congested:
+                self.owner.pause(Why.HELD)
+            else:
+                self.owner.resume(Why.HELD)
+
+    # --- refusing ---------------------------------------------------------------------------------------------
+
+    def _not_durable(self, exchange: Exchange, barrier: Barrier, rule: Rule) -> None:
+        self.refuse_from(barrier, exchange, not_durable(rule, exchange.method))
+
+    def refuse_from(self, barrier: Barrier, exchange: Exchange, answer: bytes) -> None:
+        """This call gets its answer from us, once those before it have theirs; then the connection ends."""
+        self.to_owner.cut_from(barrier)
+        if self.observer is None:  # a tunnel: nothing can be before it
+            self.say_last(answer)
+            return
+        self._refused = (exchange, answer)
+        self.watching = True
+        self._drop_what_comes()
+        self.after_response()
+
+    def say_last(self, answer: bytes) -> None:
+        """Answer, and end the connection."""
+        self._refused = None
+        self.observer = None
+        self._drop_what_comes()
+        self.to_app.write(answer)
+        self.to_app.then(self._bid_farewell)
+
+    def _drop_what_comes(self) -> None:
+        if isinstance(self.app, RefusedAppSide):
+            return
+        refused = RefusedAppSide(self, self.to_owner)
+        self.app.hand_over(refused)
+        self.app = refused
+        self.balance()
+
+    def after_response(self) -> None:
+        if self._app_gone and (self.observer is None or not self.observer.awaits_finding):
+            self._stop_lingering()
+        if self._refused is None or self.observer is None:
+            return
+        exchange, answer = self._refused
+        if self.observer.is_next(exchange):
+            self.watching = False
+            self.say_last(answer)
+
+    def _bid_farewell(self) -> None:
+        owner, self.owner = self.owner, None  # its end is not the app's
+        if owner is not None:
+            owner.close()
+        self.app.end()
+        self._close_if_told()
+        self._later(FAREWELL, self.app.close)
+
+    def dropped(self, size: int) -> None:
+        self._dropped += size
+        if self._dropped > MAX_DROPPED:
+            self.app.reset()
+
+    def _close_if_told(self) -> None:
+        if self._app_ended and self.observer is None and self.to_app.drained:
+            self.app.close()
+
+    def _later(self, seconds: float, act: Callable[[], None]) -> None:
+        if not self._done:
+            self._timer = asyncio.get_running_loop().call_later(seconds, act)

@@ -1,0 +1,74 @@
+"""Accepts connections and keeps them: every link and every connecting task has its owner here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from leasehold.sidecar.capture.listener import Address, RelaySettings
+from leasehold.sidecar.capture.relay import Link, Links
+
+
+class RelayServer:
+    """One listening socket and the links that came in by it."""
+
+    def __init__(self, listen: Address, relay: RelaySettings, make_link: Callable[[Links], Link]) -> None:
+        self._listen = listen
+        self._relay = relay
+        self._make_link = make_link
+        self._server: asyncio.Server | None = None
+        self._links: set[Link] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._empty = asyncio.Event()
+
+    async def start(self) -> tuple[str, int]:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: self._make_link(self).app, self._listen.host, self._listen.port, backlog=1024
+        )
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return host, port
+
+    async def close(self) -> None:
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.close()
+        for link in tuple(self._links):
+            if link.idle:
+                link.close()
+        try:
+            await self._wait_until_empty(self._relay.drain_deadline)
+        finally:
+            for link in tuple(self._links):
+                link.abort()
+            for task in self._connecting:
+                task.cancel()
+        await self._wait_until_empty(1.0)
+        await asyncio.gather(*self._connecting, return_exceptions=True)
+
+    async def _wait_until_empty(self, deadline: float) -> None:
+        self._empty.clear()
+        if not self._links:
+            return
+        try:
+            async with asyncio.timeout(deadline):
+                await self._empty.wait()
+        except TimeoutError:
+            return
+
+    # --- Links ------------------------------------------------------------------------------------------------
+
+    def opened(self, link: Link) -> None:
+        self._links.add(link)
+
+    def closed(self, link: Link) -> None:
+        self._links.discard(link)
+        if not self._links:
+            self._empty.set()
+
+    def run(self, link: Link, to: Address) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(link.reach(to), name=f"connect to {to}")
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        return task

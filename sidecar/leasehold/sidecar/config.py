@@ -1,0 +1,378 @@
+"""The sidecar's configuration: one YAML file, read once. Every mistake is listed, with what was expected.
+
+Two steps, so that a mistake of form does not hide one of meaning: the ``Document`` is how it is written, with almost
+everything optional; ``Settings`` is what the app needs, complete and checked. Where the form is wrong, that field is
+put aside and the rest is checked for meaning all the same.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from leasehold.protocol.configuration import BadConfiguration, Mistake, Seconds, convert, load, parse_yaml
+from leasehold.protocol.etcd.config import EtcdConfig, TlsConfig
+from leasehold.protocol.names import NAME_EXPECTED, ServiceName, Tenant, is_instance, is_name
+from leasehold.protocol.rules import RuleSet, load_rules
+from leasehold.shell.daemon import read_configuration
+from leasehold.sidecar.capture.listener import Address
+from leasehold.sidecar.host.probes import Pace
+
+_ENDPOINT = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+)(:[0-9]{1,5})?/?")
+
+
+class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class EtcdSection(_Model, frozen=True):
+    """Where etcd is, and how long one call to it may take."""
+
+    endpoints: tuple[str, ...] = ()
+    tls: TlsConfig | None = None
+    username: str | None = None
+    password_file: str | None = None
+    deadline: Seconds = Seconds(5.0)
+
+
+class LeaseSection(_Model, frozen=True):
+    """How long a silent holder is believed alive. Whole seconds, at least 2: etcd knows no less."""
+
+    ttl: Seconds = Seconds(15.0)
+    service_ttl: Seconds = Seconds(60.0)
+
+
+class HttpProbe(_Model, frozen=True):
+    """Alive while ``GET url`` answers below 400."""
+
+    url: str
+    interval: Seconds = Seconds(2.0)
+    timeout: Seconds = Seconds(1.0)
+    failures: int = 3
+
+
+class TcpProbe(_Model, frozen=True):
+    """Alive while it accepts connections."""
+
+    address: str
+    interval: Seconds = Seconds(2.0)
+    timeout: Seconds = Seconds(1.0)
+    failures: int = 3
+
+
+class GrpcProbe(_Model, frozen=True):
+    """Alive while ``grpc.health.v1`` says SERVING of ``service`` (empty: the server as a whole)."""
+
+    address: str
+    service: str = ""
+    interval: Seconds = Seconds(2.0)
+    timeout: Seconds = Seconds(1.0)
+    failures: int = 3
+
+
+Probe = HttpProbe | TcpProbe | GrpcProbe
+
+
+class HostSection(_Model, frozen=True):
+    """The process we speak for: exactly one of these."""
+
+    pid: int | None = None
+    http: HttpProbe | None = None
+    tcp: TcpProbe | None = None
+    grpc: GrpcProbe | None = None
+
+
+class CaptureSection(_Model, frozen=True):
+    """One way in. ``to`` belongs to ``mode: upstream``."""
+
+    mode: Literal["upstream", "forward-proxy"]
+    listen: str
+    to: str | None = None
+
+
+class RulesSection(_Model, frozen=True):
+    """Where the rules are: exactly one of these. A file is relative to the configuration's folder."""
+
+    file: str | None = None
+    etcd: bool = False
+
+
+class AdminSection(_Model, frozen=True):
+    """Health, metrics and ``/v1``. Keep it local: it names what is held."""
+
+    listen: str = "127.0.0.1:15020"
+
+
+class Document(_Model, frozen=True):
+    """The file as written."""
+
+    tenant: str = "default"
+    service: str | None = None
+    instance: str | None = None
+    etcd: EtcdSection = EtcdSection()
+    lease: LeaseSection = LeaseSection()
+    host: HostSection = HostSection()
+    capture: tuple[CaptureSection, ...] = ()
+    rules: RulesSection = RulesSection()
+    journal: str | None = None
+    admin: AdminSection = AdminSection()
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One way in; ``to`` is ``None`` for the forward proxy."""
+
+    listen: Address
+    to: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the app needs. ``rules`` is ``None`` when they are in etcd."""
+
+    tenant: Tenant
+    service: ServiceName
+    instance: str
+    etcd: EtcdConfig
+    ttl_seconds: int
+    service_ttl_seconds: int
+    host: int | Probe
+    capture: tuple[Capture, ...]
+    rules: RuleSet | None
+    journal: Path
+    admin: Address
+
+
+def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read, check, complete. Raises ``BadConfiguration`` with every mistake."""
+    text = read_configuration(path)
+    hostname = socket.gethostname()
+    environment = {"HOSTNAME": hostname, **environment}
+    document, mistakes = _read(text, str(path), environment)
+    rules: RuleSet | None = None
+    if document is not None:
+        mistakes += (Mistake(str(path), where, problem) for where, problem in _nonsense(document, path.parent))
+        try:
+            rules = _rules(document.rules, path.parent, environment)
+        except BadConfiguration as error:
+            mistakes += error.mistakes
+    if mistakes or document is None:
+        raise BadConfiguration(dict.fromkeys(mistakes))
+    return _settings(document, rules, path.parent, hostname)
+
+
+def pace_of(probe: Probe) -> Pace:
+    """How a probe is repeated."""
+    return Pace(probe.interval, probe.timeout, probe.failures)
+
+
+# --- form -------------------------------------------------------------------------------------------------------
+
+
+def _read(text: str, source: str, environment: Mapping[str, str]) -> tuple[Document | None, list[Mistake]]:
+    """The document, if anything of it can be understood, and what is wrong with its form."""
+    try:
+        return load(Document, text, source, environment), []
+    except BadConfiguration as error:
+        mistakes = list(error.mistakes)
+    try:
+        rest: object = parse_yaml(text, source)
+    except BadConfiguration:
+        return None, mistakes
+    if not isinstance(rest, dict):
+        return None, mistakes
+    put_aside: set[str] = set()
+    for _ in range(len(mistakes) + 8):
+        try:
+            return convert(Document, rest, source), mistakes
+        except BadConfiguration as error:
+            found = error.mistakes
+        # What was put aside is missing now; that is no second mistake.
+        mistakes += (one for one in found if one not in mistakes and one.path not in put_aside)
+        for one in found:
+            put_aside.add(one.path)
+            _put_aside(rest, one.path)
+    return None, mistakes
+
+
+def _put_aside(document: Any, path: str) -> None:
+    """Remove what stands at ``path``; if it is not there, what it is missing from."""
+    steps: list[str | int] = [
+        int(step[1:-1]) if step[0] == "[" else step for step in re.findall(r"[^.\[]+|\[\d+\]", path)
+    ]
+    while steps:
+        parent = document
+        try:
+            for step in steps[:-1]:
+                parent = parent[step]
+            del parent[steps[-1]]
+        except (KeyError, IndexError, TypeError):
+            steps.pop()
+            continue
+        return
+
+
+# --- meaning ----------------------------------------------------------------------------------------------------
+
+
+def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
+    yield from _name_nonsense(document)
+    yield from _etcd_nonsense(document.etcd)
+    yield from _lease_nonsense(document.lease)
+    yield from _host_nonsense(document.host)
+    yield from _capture_nonsense(document.capture)
+    if (document.rules.file is not None) == document.rules.etcd:
+        yield "rules", "expected exactly one of: file: <path>, etcd: true"
+    yield from _journal_nonsense(document.journal, folder)
+    yield from _address_nonsense("admin.listen", document.admin.listen)
+
+
+def _name_nonsense(document: Document) -> Iterator[tuple[str, str]]:
+    if not is_name(document.tenant):
+        yield "tenant", f"expected {NAME_EXPECTED}, got {document.tenant!r}"
+    if document.service is None:
+        yield "service", "missing; expected the name of the service we stand beside"
+    elif not is_name(document.service):
+        yield "service", f"expected {NAME_EXPECTED}, got {document.service!r}"
+    if document.instance is not None and not is_instance(document.instance):
+        yield (
+            "instance",
+            f"expected 1 to 200 letters, digits, '.', '_', '~', ':', '+' or '-', got {document.instance!r}",
+        )
+
+
+def _etcd_nonsense(etcd: EtcdSection) -> Iterator[tuple[str, str]]:
+    if not etcd.endpoints:
+        yield "etcd.endpoints", "expected at least one, e.g. http://127.0.0.1:2379"
+    for n, endpoint in enumerate(etcd.endpoints):
+        if _ENDPOINT.fullmatch(endpoint) is None:
+            yield f"etcd.endpoints[{n}]", f"expected http(s)://host:port, got {endpoint!r}"
+        elif etcd.tls is not None and endpoint.startswith("http:"):
+            yield f"etcd.endpoints[{n}]", f"expected https beside etcd.tls, got {endpoint!r}"
+    if etcd.deadline <= 0:
+        yield "etcd.deadline", f"expected more than 0s, got {etcd.deadline}"
+    if (etcd.username is None) != (etcd.password_file is None):
+        yield "etcd", "expected username and password_file together"
+    if etcd.password_file is not None and not os.access(etcd.password_file, os.R_OK):
+        yield "etcd.password_file", f"cannot be read: {etcd.password_file}"
+    if etcd.tls is not None:
+        yield from _tls_nonsense(etcd.tls)
+
+
+def _tls_nonsense(tls: TlsConfig) -> Iterator[tuple[str, str]]:
+    if (tls.cert is None) != (tls.key is None):
+        yield "etcd.tls", "expected cert and key together"
+    for field, file in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
+        if file is not None and not os.access(file, os.R_OK):
+            yield f"etcd.tls.{field}", f"cannot be read: {file}"
+
+
+def _lease_nonsense(lease: LeaseSection) -> Iterator[tuple[str, str]]:
+    for field, value in (("ttl", lease.ttl), ("service_ttl", lease.service_ttl)):
+        if not 2 <= value <= 86400:
+            yield f"lease.{field}", f"expected 2s to 1d, got {value}"
+
+
+def _host_nonsense(host: HostSection) -> Iterator[tuple[str, str]]:
+    kinds = {"pid": host.pid, "http": host.http, "tcp": host.tcp, "grpc": host.grpc}
+    given = [name for name, value in kinds.items() if value is not None]
+    if len(given) != 1:
+        yield "host", f"expected exactly one of pid, http, tcp, grpc; got {' and '.join(given) or 'none'}"
+    if host.pid is not None and host.pid < 1:
+        yield "host.pid", f"expected a process id, got {host.pid}"
+    if host.http is not None and not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", host.http.url):
+        yield "host.http.url", f"expected http(s)://host[:port]/path, got {host.http.url!r}"
+    for name, probe in (("http", host.http), ("tcp", host.tcp), ("grpc", host.grpc)):
+        if probe is None:
+            continue
+        if not isinstance(probe, HttpProbe):
+            yield from _address_nonsense(f"host.{name}.address", probe.address, least_port=1)
+        if probe.interval <= 0 or probe.timeout <= 0:
+            yield f"host.{name}", "expected interval and timeout of more than 0s"
+        if probe.failures < 1:
+            yield f"host.{name}.failures", f"expected at least 1, got {probe.failures}"
+
+
+def _capture_nonsense(capture: tuple[CaptureSection, ...]) -> Iterator[tuple[str, str]]:
+    if not capture:
+        yield "capture", 'expected at least one way in, e.g. {mode: forward-proxy, listen: "127.0.0.1:15002"}'
+    taken: set[str] = set()
+    for n, way in enumerate(capture):
+        yield from _address_nonsense(f"capture[{n}].listen", way.listen)
+        if way.listen in taken and not way.listen.endswith(":0"):
+            yield f"capture[{n}].listen", f"expected each address once, found {way.listen} again"
+        taken.add(way.listen)
+        if way.mode == "upstream":
+            if way.to is None:
+                yield f"capture[{n}].to", "missing; mode: upstream expects the owner's host:port"
+            else:
+                yield from _address_nonsense(f"capture[{n}].to", way.to, least_port=1)
+        elif way.to is not None:
+            yield f"capture[{n}].to", "expected only beside mode: upstream"
+
+
+def _address_nonsense(where: str, text: str, least_port: int = 0) -> Iterator[tuple[str, str]]:
+    try:
+        address = Address.parse(text)
+    except ValueError as error:
+        yield where, str(error)
+        return
+    if address.port < least_port:
+        yield where, f"expected a port from {least_port} to 65535, got {text!r}"
+
+
+def _journal_nonsense(journal: str | None, folder: Path) -> Iterator[tuple[str, str]]:
+    if not journal:
+        yield "journal", "missing; expected a folder that survives a restart of the sidecar"
+        return
+    path = folder / journal
+    there = next(one for one in (path, *path.absolute().parents) if one.exists())
+    if not there.is_dir():
+        yield "journal", f"expected a folder: {there} is none"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield "journal", f"expected a folder we may write to: {there} is none"
+
+
+def _rules(section: RulesSection, folder: Path, environment: Mapping[str, str]) -> RuleSet | None:
+    if section.file is None:
+        return None
+    file = folder / section.file
+    return load_rules(read_configuration(file), str(file), environment)
+
+
+# --- completion -------------------------------------------------------------------------------------------------
+
+
+def _settings(document: Document, rules: RuleSet | None, folder: Path, hostname: str) -> Settings:
+    etcd, host = document.etcd, document.host
+    kind = host.pid if host.pid is not None else host.http or host.tcp or host.grpc
+    if document.service is None or document.journal is None or kind is None:
+        raise AssertionError("checked before")
+    instance = document.instance if document.instance is not None else _instance(hostname)
+    return Settings(
+        tenant=Tenant(document.tenant),
+        service=ServiceName(document.service),
+        instance=instance,
+        etcd=EtcdConfig(list(etcd.endpoints), etcd.tls, etcd.username, etcd.password_file, float(etcd.deadline)),
+        ttl_seconds=math.ceil(document.lease.ttl),
+        service_ttl_seconds=math.ceil(document.lease.service_ttl),
+        host=kind,
+        capture=tuple(
+            Capture(Address.parse(way.listen), None if way.to is None else Address.parse(way.to))
+            for way in document.capture
+        ),
+        rules=rules,
+        journal=folder / document.journal,
+        admin=Address.parse(document.admin.listen),
+    )
+
+
+def _instance(hostname: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._~:+-]", "-", hostname)[:200] or "unnamed"

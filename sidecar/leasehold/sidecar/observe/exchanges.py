@@ -1,0 +1,182 @@
+"""One HTTP call, what may be said about it, and what it came to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from leasehold.protocol.names import CallId, Resource
+from leasehold.protocol.rules import Commit, Rule
+from leasehold.sidecar.observe.body import BodyCollector, BodyUnreadable, can_decode
+from leasehold.sidecar.observe.events import Observation, Unusable
+from leasehold.sidecar.observe.extraction import Answer, decode_json
+from leasehold.sidecar.observe.matching import NO_CANDIDATES, Candidate, chosen, intends, path_of
+
+MAX_TRACE: Final = 256
+
+
+class Exchange:
+    """One request and its response."""
+
+    __slots__ = ("call", "candidates", "chosen", "collector", "headers", "method", "sent", "target", "trace")
+
+    def __init__(self, method: str, target: str, candidates: tuple[Candidate, ...] = NO_CANDIDATES) -> None:
+        self.method = method
+        self.target = target
+        self.candidates = candidates
+        """The rules that it may still match; none once it is concluded."""
+        self.call = CallId("")
+        self.trace = ""
+        self.sent = True
+        """Whether the owner may have seen it. The relay says no while it holds the request."""
+        self.chosen: tuple[Candidate, ...] = ()
+        self.headers: dict[str, bytes] = {}
+        self.collector: BodyCollector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request head begins; the next piece is all of it. Only for a forward proxy, which routes by it."""
+
+    exchange: Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """This request may create something under a rule that wants an intent first."""
+
+    exchange: Exchange
+    rule: Rule
+    resource: Resource | None
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """The response fits these rules. ``holding`` are the ones for which it has to wait."""
+
+    exchange: Exchange
+    rules: tuple[Rule, ...]
+    holding: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """All that will ever be known of a call that had candidates. Without findings: its status fitted no rule."""
+
+    exchange: Exchange
+    findings: tuple[Observation | Unusable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """The connection can be followed no further; ``reason`` as in ``http1``."""
+
+    reason: str
+
+
+Mark = Head | Intent | Matched | Concluded | GaveUp
+Piece = bytes | Mark
+
+# Calls without candidates are all alike; most calls are, so no object is made for them.
+UNINTERESTING: Final = Exchange("", "")
+UNINTERESTING_HEAD: Final = Exchange("HEAD", "")
+
+
+def intent_of(exchange: Exchange) -> Intent | None:
+    """The first rule that wants one; a call has one intent, whatever it turns out to create."""
+    for candidate in exchange.candidates:
+        if intends(candidate.rule):
+            resource = candidate.compiled.extractor.known_before(candidate.variables)
+            return Intent(exchange, candidate.rule, resource)
+    return None
+
+
+def answer(exchange: Exchange, status: int, head: bytes, *, has_body: bool) -> Sequence[Mark]:
+    """The final response head has come. Sets ``exchange.collector`` when the body has to be seen, too."""
+    exchange.chosen = chosen(exchange.candidates, status)
+    if not exchange.chosen:
+        return [_conclude(exchange, ())]
+    exchange.headers = headers = parse_headers(head)
+    rules = tuple(candidate.rule for candidate in exchange.chosen)
+    wanting = [candidate.rule for candidate in exchange.chosen if candidate.compiled.extractor.needs_body]
+    reason = ""
+    if wanting:
+        limit = max(rule.body_limit for rule in wanting)
+        reason = _why_unreadable(headers, limit) if has_body else "no-id"
+        if not reason:
+            exchange.collector = BodyCollector(limit, _word(headers, "content-encoding"))
+            holding = tuple(rule for rule in rules if rule.commit is not Commit.BACKGROUND)
+            return [Matched(exchange, rules, holding)]
+    concluded = _conclude(exchange, _findings(exchange, None, reason))
+    useless = {finding.rule.name for finding in concluded.findings if isinstance(finding, Unusable)}
+    holding = tuple(rule for rule in rules if rule.commit is not Commit.BACKGROUND and rule.name not in useless)
+    return [Matched(exchange, rules, holding), concluded]
+
+
+def conclude_collected(exchange: Exchange, collector: BodyCollector) -> Concluded:
+    """The body is complete, or has outgrown its cap."""
+    exchange.collector = None
+    document: object = None
+    reason = "no-id"
+    try:
+        document = decode_json(collector.finish())
+    except BodyUnreadable as unreadable:
+        reason = unreadable.reason
+    except ValueError:
+        reason = "body-unreadable"
+    return _conclude(exchange, _findings(exchange, document, reason))
+
+
+def aborted(exchange: Exchange) -> Concluded:
+    """The connection ended, or can be followed no further, before this call was understood."""
+    unfinished = exchange.chosen or exchange.candidates[:1]
+    exchange.collector = None
+    return _conclude(exchange, tuple(Unusable(candidate.rule, "aborted") for candidate in unfinished))
+
+
+def parse_headers(head: bytes) -> dict[str, bytes]:
+    """By lower-case name; of a repeated header the first."""
+    headers: dict[str, bytes] = {}
+    for line in head.split(b"\r\n")[1:]:
+        name, colon, value = line.partition(b":")
+        if colon:
+            headers.setdefault(name.decode("latin-1").lower(), value.strip(b" \t"))
+    return headers
+
+
+def _conclude(exchange: Exchange, findings: tuple[Observation | Unusable, ...]) -> Concluded:
+    exchange.candidates = NO_CANDIDATES
+    return Concluded(exchange, findings)
+
+
+def _findings(exchange: Exchange, document: object, missing: str) -> tuple[Observation | Unusable, ...]:
+    return tuple(_finding(exchange, candidate, document, missing) for candidate in exchange.chosen)
+
+
+def _finding(exchange: Exchange, candidate: Candidate, document: object, missing: str) -> Observation | Unusable:
+    extractor = candidate.compiled.extractor
+    if document is None and extractor.id_in_body:
+        return Unusable(candidate.rule, missing)
+    path = path_of(exchange.target)
+    return extractor.read(Answer(path, candidate.variables, exchange.headers, document, exchange.call, exchange.trace))
+
+
+def _why_unreadable(headers: dict[str, bytes], limit: int) -> str:
+    kind = _word(headers, "content-type")
+    # Absent and text/plain are what careless servers say of JSON; anything else that does not say so is not.
+    if kind and "json" not in kind and kind != "text/plain":
+        return "body-unreadable"
+    if not can_decode(_word(headers, "content-encoding")):
+        return "body-unreadable"
+    length = headers.get("content-length", b"")
+    return "body-too-large" if length.isdigit() and int(length[:20]) > limit else ""
+
+
+def _word(headers: dict[str, bytes], name: str) -> str:
+    return headers.get(name, b"").partition(b";")[0].strip().lower().decode("latin-1")
+
+
+def unfinished(exchanges: Iterable[Exchange]) -> list[Concluded]:
+    """Conclude all that had candidates left."""
+    return [aborted(exchange) for exchange in exchanges if exchange.candidates]

@@ -1,0 +1,235 @@
+"""Ids out of matched calls: validated, or refused with a reason that is a metric label. Pure.
+
+What comes in here was written by whoever speaks to our app; nothing of it may raise, and no id may leave that the
+owner's delete endpoint could misunderstand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import jmespath
+import jmespath.exceptions
+import jmespath.parser
+import msgspec
+from leasehold.protocol.names import MAX_ID_BYTES, CallId, OwnerName, Resource, ResourceId, TypeName
+from leasehold.protocol.rules import On, Owner, Rule, Source
+from leasehold.protocol.templates import PathTemplate, UnsafeId
+from leasehold.sidecar.observe.events import Creation, Deletion, Observation, Unusable, Use
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_ORIGIN: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
+_UNSEARCHABLE: Final = (
+    jmespath.exceptions.JMESPathError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What JMESPath functions let through when the data is not what they were written for."""
+
+
+class _NoId(Exception):
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a matched call showed. ``headers`` are the response's, by lower-case name; ``document`` is its JSON body,
+    ``None`` where no rule asked for one."""
+
+    path: str
+    variables: Mapping[str, str] | None
+    headers: Mapping[str, bytes]
+    document: object
+    call: CallId
+    trace: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A compiled ``Source``."""
+
+    source: Source
+    expression: jmespath.parser.ParsedResult | None
+    pattern: PathTemplate | None
+
+    @classmethod
+    def compile(cls, source: Source) -> _Place:
+        return cls(
+            source,
+            None if source.json is None else jmespath.compile(source.json),
+            None if source.pattern is None else PathTemplate.compile(source.pattern),
+        )
+
+    def read(self, answer: Answer) -> str:
+        """Raises ``_NoId``."""
+        if self.expression is not None:
+            return _from_json(self.expression, answer.document)
+        if self.source.header is not None:
+            return _from_header(self.source.header, self.pattern, answer)
+        return _from_path(self.source.path, answer.variables)
+
+
+@dataclass(frozen=True, slots=True)
+class Extractor:
+    """Reads what one rule wants to know."""
+
+    rule: Rule
+    id_in_body: bool
+    needs_body: bool
+    _id: _Place
+    _incarnation: _Place | None
+    _id_pattern: re.Pattern[str] | None
+    _delete_path: PathTemplate | None
+
+    @classmethod
+    def compile(cls, rule: Rule, owner: Owner) -> Extractor:
+        """``rule`` must have been checked."""
+        delete = owner.delete_of(rule.type)
+        return cls(
+            rule,
+            rule.id.json is not None,
+            any(source is not None and source.json is not None for source in (rule.id, rule.incarnation)),
+            _Place.compile(rule.id),
+            None if rule.incarnation is None else _Place.compile(rule.incarnation),
+            None if rule.id_pattern is None else re.compile(rule.id_pattern),
+            None if delete is None else PathTemplate.compile(delete.path),
+        )
+
+    def read(self, answer: Answer) -> Observation | Unusable:
+        """What the call meant. Never raises."""
+        try:
+            resource = self._resource(self._id.read(answer))
+        except _NoId as refused:
+            return Unusable(self.rule, refused.reason)
+        if self.rule.on is On.USE:
+            return Use(self.rule, resource)
+        if self.rule.on is On.DELETE:
+            return Deletion(self.rule, resource)
+        return Creation(self.rule, resource, self._incarnation_in(answer), answer.call, answer.trace)
+
+    def known_before(self, variables: Mapping[str, str] | None) -> Resource | None:
+        """The resource, where the request alone names it."""
+        if self.rule.id.path is None:
+            return None
+        try:
+            return self._resource(_from_path(self.rule.id.path, variables))
+        except _NoId:
+            return None
+
+    def _resource(self, text: str) -> Resource:
+        _check(text)
+        if self._id_pattern is not None and self._id_pattern.fullmatch(text) is None:
+            raise _NoId("pattern")
+        if self._delete_path is not None:
+            if "/" in text and not self._delete_path.spans_segments:
+                # It could be encoded, but owners and the proxies before them disagree on what %2F means.
+                raise _NoId("unsafe-path")
+            try:
+                self._delete_path.expand({"id": text})
+            except UnsafeId as error:
+                raise _NoId("unsafe-path") from error
+        return Resource(OwnerName(self.rule.owner), TypeName(self.rule.type), ResourceId(text))
+
+    def _incarnation_in(self, answer: Answer) -> str:
+        if self._incarnation is not None:
+            try:
+                uid = self._incarnation.read(answer)
+                _check(uid)
+            except _NoId:
+                pass  # the next best sign will do
+            else:
+                return f"uid:{uid}"
+        etag = _text(answer.headers.get("etag", b""))
+        if etag and not _CONTROL.search(etag) and len(etag) <= MAX_ID_BYTES:
+            return f"etag:{etag}"
+        return f"call:{answer.call}"
+
+
+def decode_json(body: bytes) -> object:
+    """Raises ``ValueError`` for anything that is not JSON, or nested beyond reason."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError("expected JSON") from error
+
+
+def _from_json(expression: jmespath.parser.ParsedResult, document: object) -> str:
+    try:
+        value = expression.search(document)
+    except _UNSEARCHABLE as error:
+        raise _NoId("no-id") from error
+    if value is None:
+        raise _NoId("no-id")
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return str(value)
+        except ValueError as error:  # thousands of digits
+            raise _NoId("too-long") from error
+    raise _NoId("not-text")
+
+
+def _from_header(name: str, pattern: PathTemplate | None, answer: Answer) -> str:
+    raw = answer.headers.get(name.lower())
+    if raw is None:
+        raise _NoId("no-id")
+    text = _text(raw)
+    if text is None:
+        raise _NoId("not-utf8")
+    if pattern is None:
+        return text
+    try:
+        found = pattern.match(_location_path(text, answer.path))
+    except UnsafeId as error:
+        raise _NoId("unsafe-path") from error
+    if found is None:
+        raise _NoId("no-id")
+    return found["id"]
+
+
+def _from_path(name: str | None, variables: Mapping[str, str] | None) -> str:
+    if variables is None:
+        raise _NoId("unsafe-path")
+    if name is None or name not in variables:
+        raise _NoId("no-id")
+    return variables[name]
+
+
+def _location_path(location: str, base: str) -> str:
+    """The path a Location points to; a relative one counts from ``base``. Dots are kept, for the template to refuse."""
+    location = location.partition("#")[0].partition("?")[0]
+    origin = _ORIGIN.match(location)
+    if origin is not None:
+        return location[origin.end() :]
+    if location.startswith("/"):
+        return location
+    return base.rpartition("/")[0] + "/" + location
+
+
+def _text(raw: bytes) -> str | None:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _check(text: str) -> None:
+    if not text:
+        raise _NoId("empty")
+    if _SURROGATE.search(text):
+        raise _NoId("not-utf8")
+    if len(text.encode()) > MAX_ID_BYTES:
+        raise _NoId("too-long")
+    if _CONTROL.search(text):
+        raise _NoId("control-characters")

@@ -1,0 +1,160 @@
+"""Which rules a call may match: owner by authority or address, then method and path, then status. Pure.
+
+Matching has two steps. At the request head: the *candidates*, rules whose owner, method and path fit; for most calls
+there are none, and nothing more is done for them. At the response head: of the candidates, for each kind of call the
+first one whose status fits, in the order of the rule file.
+
+The authority a request names (``Host``, or an absolute target) says who the owner is; where it names nobody we know,
+the address that the connection goes to does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from leasehold.protocol.rules import Commit, On, Owner, Rule, RuleSet
+from leasehold.protocol.templates import PathTemplate, UnsafeId
+from leasehold.sidecar.observe.extraction import Extractor
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """A rule with everything prepared that a call needs."""
+
+    rule: Rule
+    path: PathTemplate
+    extractor: Extractor
+
+    @classmethod
+    def compile(cls, rule: Rule, owner: Owner) -> CompiledRule:
+        return cls(rule, PathTemplate.compile(rule.match.path), Extractor.compile(rule, owner))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A rule whose method and path fit. ``variables`` is ``None`` when a value in the path cannot be part of an id."""
+
+    compiled: CompiledRule
+    variables: Mapping[str, str] | None
+
+    @property
+    def rule(self) -> Rule:
+        return self.compiled.rule
+
+
+NO_CANDIDATES: Final[tuple[Candidate, ...]] = ()
+
+
+class OwnerRules:
+    """The rules of one owner, by method."""
+
+    __slots__ = ("_by_method", "intends")
+
+    def __init__(self, rules: Iterable[CompiledRule]) -> None:
+        by_method: dict[str, tuple[CompiledRule, ...]] = {}
+        for compiled in rules:
+            for method in compiled.rule.match.methods:
+                by_method[method] = (*by_method.get(method, ()), compiled)
+        self._by_method = by_method
+        self.intends = any(intends(compiled.rule) for some in by_method.values() for compiled in some)
+        """Whether a request may have to wait here."""
+
+    def candidates(self, method: str, target: str) -> tuple[Candidate, ...]:
+        """``target`` is the raw request target, in origin or absolute form."""
+        rules = self._by_method.get(method)
+        if rules is None:
+            return NO_CANDIDATES
+        path = path_of(target)
+        return tuple(_fitting(rules, path))
+
+
+class Matcher:
+    """A compiled rule set. Immutable: a new rule set is a new matcher."""
+
+    __slots__ = ("_by_host", "empty", "intends")
+
+    def __init__(self, by_host: Mapping[str, OwnerRules]) -> None:
+        self._by_host = by_host
+        self.empty = not by_host
+        self.intends = any(rules.intends for rules in by_host.values())
+
+    @classmethod
+    def compile(cls, rules: RuleSet) -> Matcher:
+        """``rules`` must have been checked. Of two owners with the same host, the first one is meant."""
+        by_host: dict[str, OwnerRules] = {}
+        for owner in rules.owners:
+            own = [CompiledRule.compile(rule, owner) for rule in rules.rules if rule.owner == owner.name]
+            if own:
+                compiled = OwnerRules(own)
+                for host in owner.hosts:
+                    by_host.setdefault(normal_authority(host), compiled)
+        return cls(by_host)
+
+    def owner_rules(self, authority: str, destination: str) -> OwnerRules | None:
+        """By what the request names, else by where it goes; ``destination`` as ``normal_authority`` writes it."""
+        return self._by_host.get(normal_authority(authority)) or self._by_host.get(destination)
+
+
+class RulesView(Protocol):
+    """Where the current matcher is found; it may be another one with every call."""
+
+    @property
+    def matcher(self) -> Matcher: ...
+
+
+def intends(rule: Rule) -> bool:
+    """Whether a request of this rule waits for a durable intent. Only a creation can: there is nothing to lose of
+    what a use or a deletion names, it exists already."""
+    return rule.commit is Commit.BEFORE_REQUEST and rule.on is On.CREATE
+
+
+def chosen(candidates: Iterable[Candidate], status: int) -> tuple[Candidate, ...]:
+    """Of each kind of call the first candidate that lists this status."""
+    kinds: set[On] = set()
+    found = []
+    for candidate in candidates:
+        rule = candidate.rule
+        if status in rule.match.status and rule.on not in kinds:
+            kinds.add(rule.on)
+            found.append(candidate)
+    return tuple(found)
+
+
+def normal_authority(text: str) -> str:
+    """``host:port`` in lower case; without a port it is 80, and the dot of an absolute name goes."""
+    text = text.lower()
+    host, colon, port = text.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = text, ""
+    return f"{host.rstrip('.')}:{port or '80'}"
+
+
+def authority_of(target: str) -> str:
+    """Of an absolute target, whom it names; of any other, nothing."""
+    if target.startswith("/"):
+        return ""
+    _, found, rest = target.partition("://")
+    return rest.partition("/")[0].partition("?")[0].rpartition("@")[2] if found else ""
+
+
+def path_of(target: str) -> str:
+    """The path of a target, without query; empty for ``*`` and for a CONNECT."""
+    path = target.partition("?")[0].partition("#")[0]
+    if path.startswith("/"):
+        return path
+    _, found, rest = path.partition("://")
+    _, slash, rest = rest.partition("/")
+    return slash + rest if found else ""
+
+
+def _fitting(rules: Iterable[CompiledRule], path: str) -> Iterator[Candidate]:
+    for compiled in rules:
+        try:
+            variables = compiled.path.match(path)
+        except UnsafeId:
+            yield Candidate(compiled, None)
+        else:
+            if variables is not None:
+                yield Candidate(compiled, variables)

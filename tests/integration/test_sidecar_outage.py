@@ -1,0 +1,197 @@
+"""etcd killed, frozen, full, or answering into the void: all that was observed is registered afterwards, once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from leasehold.protocol.etcd.binary import EtcdNotFound
+from leasehold.protocol.etcd.process import EtcdProcess
+from leasehold.protocol.keyspace import Family
+from leasehold.sidecar.ports import Outcome
+
+from tests.etcd_process import freeze, running_etcd
+from tests.fakes.etcd import FakeEtcd
+from tests.integration.sidecar_world import OneHost, Tenant_, creation, eventually, use
+
+
+@pytest.fixture
+async def etcd(tmp_path: Path) -> AsyncIterator[EtcdProcess]:
+    try:
+        async with running_etcd(tmp_path) as [process]:
+            yield process
+    except EtcdNotFound:
+        pytest.skip("no etcd here")
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeEtcd]:
+    async with FakeEtcd() as it:
+        yield it
+
+
+@pytest.fixture
+async def tenant(fake: FakeEtcd, tmp_path: Path) -> AsyncIterator[Tenant_]:
+    it = Tenant_(fake.endpoint, tmp_path)
+    yield it
+    await it.client.close()
+
+
+@pytest.mark.etcd
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+async def test_all_that_was_observed_during_an_outage_is_registered_after_it(
+    etcd: EtcdProcess, tmp_path: Path, how: str
+) -> None:
+    tenant = Tenant_(etcd.endpoint, tmp_path)
+    async with tenant.sidecar(ttl=3, deadline=0.5) as one:
+        await one.registrar.observed(creation("before"))
+        if how == "killed":
+            await etcd.kill()
+        else:
+            await freeze(etcd)
+        futures = [one.registrar.observed(creation(f"r{n}")) for n in range(300)]
+        await eventually("the outage is noticed", lambda: one.holds.committer.trouble)
+        futures += [one.registrar.observed(creation(f"s{n}")) for n in range(300)]
+        if how == "killed":
+            await etcd.start()
+        else:
+            etcd.signal(signal.SIGCONT)
+        assert set(await asyncio.gather(*futures)) == {Outcome.REGISTERED}
+        assert len(await tenant.held_by(one.holder)) == 601
+        assert len(await tenant.recorded()) == 601
+        await one.attached()
+    await tenant.client.close()
+
+
+@pytest.mark.etcd
+async def test_a_sidecar_starts_and_restarts_without_etcd_and_loses_nothing(etcd: EtcdProcess, tmp_path: Path) -> None:
+    tenant = Tenant_(etcd.endpoint, tmp_path)
+    await etcd.kill()
+    async with tenant.sidecar(crash=True, deadline=0.5) as one:
+        one.registrar.observed(creation("a"))
+        one.holds.journal.flush()
+    async with tenant.sidecar(crash=True, deadline=0.5) as two:
+        two.registrar.observed(creation("b"))
+        two.holds.journal.flush()
+    async with tenant.sidecar(deadline=0.5) as three:
+        await eventually("degraded", lambda: three.holds.holders.keepers[three.holder].trouble)
+        await etcd.start()
+
+        async def recorded() -> bool:
+            return await tenant.recorded() == {"a", "b"}
+
+        await eventually("both are recorded", lambda: three.holds.committer.pending == 0)
+        assert await recorded()
+    await tenant.client.close()
+
+
+@pytest.mark.etcd
+async def test_a_host_that_dies_during_an_outage_is_retired_after_it_with_everything_recorded(
+    etcd: EtcdProcess, tmp_path: Path
+) -> None:
+    tenant = Tenant_(etcd.endpoint, tmp_path)
+    async with tenant.sidecar(ttl=3, deadline=0.5) as one:
+        await one.attached()
+        holder = one.holder
+        await etcd.kill()
+        future = one.registrar.observed(creation("orphan"))
+        one.host.die()
+        await eventually("noticed", lambda: one.holds.holders.process is None)
+        await etcd.start()
+        assert await future is Outcome.REGISTERED
+        await eventually("told", lambda: not one.holds.journal.state.endings)
+        assert holder not in await tenant.beacons()
+        assert b'"ended":"exited"' in (await tenant.roster())[holder]
+        assert await tenant.held_by(holder) == {"orphan"}
+    await tenant.client.close()
+
+
+async def test_answers_that_never_arrive_register_nothing_twice(fake: FakeEtcd, tenant: Tenant_) -> None:
+    async with tenant.sidecar(deadline=0.3) as one:
+        await one.attached()
+        fake.drop_after_apply(2)
+        futures = [one.registrar.observed(creation(f"r{n}")) for n in range(250)]
+        assert set(await asyncio.gather(*futures)) == {Outcome.REGISTERED}
+        assert len(await tenant.recorded()) == 250
+        assert len(await tenant.family(Family.HOLDS)) == 250
+
+
+async def test_a_refusing_etcd_is_asked_again(fake: FakeEtcd, tenant: Tenant_) -> None:
+    async with tenant.sidecar(deadline=0.3) as one:
+        await one.attached()
+        fake.refuse(5)
+        assert await one.registrar.observed(creation("a")) is Outcome.REGISTERED
+
+
+async def test_a_full_etcd_is_waited_for(fake: FakeEtcd, tenant: Tenant_) -> None:
+    async with tenant.sidecar() as one:
+        await one.attached()
+        fake.no_space = True
+        future = one.registrar.observed(creation("a"))
+        await eventually("noticed", lambda: one.holds.committer.trouble == "no-space")
+        assert not future.done()
+        fake.no_space = False
+        assert await future is Outcome.REGISTERED
+
+
+async def test_a_lease_that_expires_while_nobody_looks_is_replaced(fake: FakeEtcd, tenant: Tenant_) -> None:
+    async with tenant.sidecar() as one:
+        await one.registrar.observed(creation("a"))
+        fake.advance(3600)
+        await eventually("reattached", lambda: one.metric("reattachments_total") == 1)
+        assert one.holder in await tenant.beacons()
+        assert await one.registrar.observed(use("a")) is Outcome.ALREADY_HELD
+
+
+async def test_a_compacted_watch_looks_for_its_beacon_again(fake: FakeEtcd, tenant: Tenant_) -> None:
+    async with tenant.sidecar() as one:
+        await one.registrar.observed(creation("a"))
+        fake.stall()
+        lease = one.holds.holders.keepers[one.holder].session.lease
+        fake.store.end_lease(lease)
+        fake.compact(fake.store.revision)
+        fake.resume()
+        fake.disconnect()
+        await eventually("reattached", lambda: one.metric("reattachments_total") >= 1)
+
+
+async def test_one_poisonous_operation_is_isolated_and_ends_visibly(fake: FakeEtcd, tenant: Tenant_) -> None:
+    async with tenant.sidecar() as one:
+        await one.attached()
+        whole = fake.store.txn
+
+        def picky(request):  # type: ignore[no-untyped-def]
+            from grpclib import Status
+
+            from tests.fakes.etcd_store import refused
+
+            if b"poison" in request.SerializeToString():
+                raise refused(Status.INVALID_ARGUMENT, "etcdserver: duplicate key given in txn request")
+            return whole(request)
+
+        fake.store.txn = picky  # type: ignore[method-assign]
+        names = [*(f"r{n}" for n in range(40)), "poison", *(f"s{n}" for n in range(40))]
+        outcomes = await asyncio.gather(*(one.registrar.observed(creation(name)) for name in names))
+        assert outcomes.count(Outcome.UNPROTECTED) == 1
+        assert outcomes[40] is Outcome.UNPROTECTED
+        assert one.metric("rejected_operations_total") == 1
+        assert len(await tenant.recorded()) == 80
+
+
+async def test_an_instance_whose_beacon_somebody_else_has_waits_for_its_turn(tenant: Tenant_) -> None:
+    async with tenant.sidecar(OneHost("7.7.abc"), instance="twin") as one:
+        await one.registrar.observed(creation("a"))
+        # A lost journal: the same host, but nothing is remembered of its boot.
+        for left in (tenant.folder / "twin").iterdir():
+            left.rename(left.with_suffix(".lost"))
+        settings = tenant.settings("twin")
+        assert not (settings.journal / "journal").exists()
+        async with tenant.sidecar(OneHost("7.7.abc"), instance="twin") as two:
+            keeper = two.holds.holders.keepers[two.holder]
+            await eventually("it says so", lambda: "another sidecar" in keeper.trouble)
+            assert not keeper.attached
+            await tenant.client.revoke(one.holds.holders.keepers[one.holder].session.lease, deadline=5)
+            await eventually("one of both has it", lambda: one.holds.holders.may_try(one.holder) or keeper.attached)
