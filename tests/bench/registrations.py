@@ -52,7 +52,7 @@ async def measure(count: int, waiting: int) -> int:
                     took, cpu = await drive(holds, count, waiting, "measured")
                     etcd_cpu = cpu_of(etcd.pid) - etcd_before
                     commits = metrics.registry.get_sample_value("leasehold_sidecar_commits_total") or 1
-                    print(f"{count / took:,.0f} registrations/s ({count:,} in {took:.2f} s, {waiting} always under way)")
+                    print(f"{count / took:,.0f} registrations/s ({count:,} in {took:.2f} s, {waiting} under way)")
                     print(f"{cpu / count * 1e6:.1f} us CPU of the sidecar each, {cpu / took:.0%} of one core")
                     print(f"{(count + 1000) / commits:.1f} registrations per transaction")
                     print(f"{etcd_cpu / count * 1e6:.1f} us CPU of etcd each, {etcd_cpu / took:.0%} of one core")
@@ -65,7 +65,7 @@ async def measure(count: int, waiting: int) -> int:
 
 
 async def drive(holds: Holds, count: int, waiting: int, name: str) -> tuple[float, float]:
-    """Register ``count`` blobs; wall and CPU seconds. The observations are made beforehand: they are the relay's work."""
+    """Register ``count`` blobs; wall and CPU seconds. The observations, the relay's work, are made beforehand."""
     observations = [creation(f"{name}-{n:08d}-0123456789abcdef") for n in range(count)]
     room = asyncio.Semaphore(waiting)
     bad: list[Outcome] = []

@@ -157,17 +157,18 @@ async def test_a_rolling_restart_of_a_service_loses_nothing(here: World, owner: 
 
 
 async def test_a_sidecar_that_restarts_keeps_what_its_process_holds(here: World, owner: Owner) -> None:
-    await here.control_plane(here.write("rules.yaml", rules(owner)))
+    text = rules(owner, grace="6s")
+    await here.control_plane(here.write("rules.yaml", text))
     port = free_port()
     program = await here.program(f"http://127.0.0.1:{port}")
-    file = here.write("rules-a.yaml", rules(owner))
+    file = here.write("rules-a.yaml", text)
     sidecar = await here.sidecar(pid=program.pid, to=owner.address, rules=file, listen=port)
     blob = await program.create()
-    for end in (sidecar.stop, sidecar.kill):
-        await end()
-        await asyncio.sleep(4)  # longer than the ttl, within the ttl and the grace
+    for orderly in (True, False):
+        await (sidecar.stop() if orderly else sidecar.kill())
+        await asyncio.sleep(4)  # longer than the ttl, shorter than the ttl and the grace
         sidecar = await here.sidecar(pid=program.pid, to=owner.address, rules=file, listen=port)
-    await asyncio.sleep(2 * GRACE)
+    await asyncio.sleep(8)  # time for a wrong sweep to happen
     assert blob in owner.blobs
     await program.kill()
     await gone(owner, blob)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from leasehold.protocol.configuration import Seconds
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.keyspace import Family, Keyspace
@@ -28,7 +29,8 @@ PATIENCE = 20.0
 def rule(held_by: HolderKind | None = HolderKind.PROCESS, on: On = On.CREATE, **more: Any) -> Rule:
     return Rule(
         name=f"{on}-{held_by or 'nobody'}", owner="store", type="blob", on=on,
-        match=Match("POST", "/v1/blobs", (201,)), id=Source(json="id"), held_by=held_by, **more,
+        match=Match("POST", "/v1/blobs", (201,)), id=Source(json="id"), held_by=held_by,
+        **{name: Seconds(value) if type(value) in {int, float} else value for name, value in more.items()},
     )  # fmt: skip
 
 
@@ -77,7 +79,7 @@ class OneHost:
         self._over.set()
 
 
-class Tenant_:
+class World:
     """One tenant in one etcd, and any number of sidecars."""
 
     def __init__(self, endpoint: str, folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.keyspace import Family
-from leasehold.protocol.rules import Commit, On
+from leasehold.protocol.rules import Commit, On, RuleSet
 from leasehold.protocol.store import Delete, Put, Txn
 from leasehold.sidecar.ports import Outcome
 
@@ -17,7 +17,7 @@ from tests.fakes.etcd import FakeEtcd
 from tests.integration.sidecar_world import (
     BY_SERVICE,
     OneHost,
-    Tenant_,
+    World,
     blob,
     by_timer,
     creation,
@@ -29,23 +29,21 @@ from tests.integration.sidecar_world import (
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.etcd)])
-async def tenant(
-    request: pytest.FixtureRequest, real_etcd: EtcdProcess | None, tmp_path: Path
-) -> AsyncIterator[Tenant_]:
+async def tenant(request: pytest.FixtureRequest, real_etcd: EtcdProcess | None, tmp_path: Path) -> AsyncIterator[World]:
     if request.param == "fake":
         async with FakeEtcd() as fake:
-            it = Tenant_(fake.endpoint, tmp_path)
+            it = World(fake.endpoint, tmp_path)
             yield it
             await it.client.close()
         return
     if real_etcd is None:
         pytest.skip("no etcd here")
-    it = Tenant_(real_etcd.endpoint, tmp_path)
+    it = World(real_etcd.endpoint, tmp_path)
     yield it
     await it.client.close()
 
 
-async def test_a_creation_is_recorded_and_held_before_its_future_ends(tenant: Tenant_) -> None:
+async def test_a_creation_is_recorded_and_held_before_its_future_ends(tenant: World) -> None:
     async with tenant.sidecar() as one:
         assert await one.registrar.observed(creation("a")) is Outcome.REGISTERED
         assert await tenant.recorded() == {"a"}
@@ -53,7 +51,7 @@ async def test_a_creation_is_recorded_and_held_before_its_future_ends(tenant: Te
         assert one.holder in await tenant.beacons()
 
 
-async def test_a_hundred_registrations_are_one_transaction(tenant: Tenant_) -> None:
+async def test_a_hundred_registrations_are_one_transaction(tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.attached()
         before = one.metric("commits_total")
@@ -63,7 +61,7 @@ async def test_a_hundred_registrations_are_one_transaction(tenant: Tenant_) -> N
         assert len(await tenant.recorded()) == 100
 
 
-async def test_a_use_of_what_is_held_asks_etcd_for_nothing(tenant: Tenant_) -> None:
+async def test_a_use_of_what_is_held_asks_etcd_for_nothing(tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.registrar.observed(creation("a"))
         future = one.registrar.observed(use("a"))
@@ -71,20 +69,20 @@ async def test_a_use_of_what_is_held_asks_etcd_for_nothing(tenant: Tenant_) -> N
         assert await future is Outcome.ALREADY_HELD
 
 
-async def test_a_use_of_what_nobody_recorded_is_none_of_our_business(tenant: Tenant_) -> None:
+async def test_a_use_of_what_nobody_recorded_is_none_of_our_business(tenant: World) -> None:
     async with tenant.sidecar() as one:
         assert await one.registrar.observed(use("stranger")) is Outcome.NOT_OURS
         assert await tenant.family(Family.HOLDS) == {}
 
 
-async def test_whoever_uses_a_resource_holds_it_too(tenant: Tenant_) -> None:
+async def test_whoever_uses_a_resource_holds_it_too(tenant: World) -> None:
     async with tenant.sidecar() as one, tenant.sidecar(OneHost("2.2.abc"), instance="two") as two:
         await one.registrar.observed(creation("a"))
         assert await two.registrar.observed(use("a")) is Outcome.REGISTERED
         assert await tenant.held_by(two.holder) == {"a"}
 
 
-async def test_what_the_app_deletes_itself_is_forgotten_by_all(tenant: Tenant_) -> None:
+async def test_what_the_app_deletes_itself_is_forgotten_by_all(tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.registrar.observed(creation("a"))
         assert await one.registrar.observed(deletion("a")) is Outcome.FORGOTTEN
@@ -94,7 +92,7 @@ async def test_what_the_app_deletes_itself_is_forgotten_by_all(tenant: Tenant_) 
         assert await one.registrar.observed(deletion("a")) is Outcome.NOT_OURS
 
 
-async def test_operations_on_one_resource_keep_their_order(tenant: Tenant_) -> None:
+async def test_operations_on_one_resource_keep_their_order(tenant: World) -> None:
     async with tenant.sidecar() as one:
         steps = [creation("a"), deletion("a"), creation("a", incarnation="uid:2"), deletion("a"), creation("a")]
         outcomes = await asyncio.gather(*(one.registrar.observed(step) for step in steps))
@@ -103,7 +101,7 @@ async def test_operations_on_one_resource_keep_their_order(tenant: Tenant_) -> N
         assert await tenant.recorded() == {"a"}
 
 
-async def test_a_new_incarnation_replaces_the_record_of_the_old(tenant: Tenant_) -> None:
+async def test_a_new_incarnation_replaces_the_record_of_the_old(tenant: World) -> None:
     async with tenant.sidecar() as one, tenant.sidecar(OneHost("2.2.abc"), instance="two") as two:
         await one.registrar.observed(creation("a", incarnation="uid:1"))
         assert await two.registrar.observed(creation("a", incarnation="uid:2")) is Outcome.REGISTERED
@@ -112,7 +110,7 @@ async def test_a_new_incarnation_replaces_the_record_of_the_old(tenant: Tenant_)
         assert await two.registrar.observed(creation("a", incarnation="uid:2")) is Outcome.REGISTERED
 
 
-async def test_a_beacon_deleted_by_hand_comes_back_and_nothing_is_lost(tenant: Tenant_) -> None:
+async def test_a_beacon_deleted_by_hand_comes_back_and_nothing_is_lost(tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.registrar.observed(creation("a"))
         await tenant.client.commit(Txn((), (Delete(tenant.keys.beacon(one.holder)),)), deadline=5)
@@ -122,7 +120,7 @@ async def test_a_beacon_deleted_by_hand_comes_back_and_nothing_is_lost(tenant: T
         assert one.metric("reattachments_total") == 1
 
 
-async def test_a_lease_lost_in_the_middle_of_a_batch_replays_all_of_it(tenant: Tenant_) -> None:
+async def test_a_lease_lost_in_the_middle_of_a_batch_replays_all_of_it(tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.attached()
         lease = one.holds.holders.keepers[one.holder].session.lease
@@ -133,7 +131,7 @@ async def test_a_lease_lost_in_the_middle_of_a_batch_replays_all_of_it(tenant: T
         assert one.holds.holders.keepers[one.holder].session.lease != lease
 
 
-async def test_a_dead_host_is_retired_within_a_second(tenant: Tenant_) -> None:
+async def test_a_dead_host_is_retired_within_a_second(tenant: World) -> None:
     async with tenant.sidecar() as one:
         holder = one.holder
         await one.registrar.observed(creation("a"))
@@ -148,7 +146,7 @@ async def test_a_dead_host_is_retired_within_a_second(tenant: Tenant_) -> None:
         assert one.holds.journal.state.lives == {}
 
 
-async def test_a_killed_sidecar_leaves_its_pending_registrations_to_its_successor(tenant: Tenant_) -> None:
+async def test_a_killed_sidecar_leaves_its_pending_registrations_to_its_successor(tenant: World) -> None:
     async with tenant.sidecar(crash=True) as one:
         await one.registrar.observed(creation("a"))
         holder, lease = one.holder, one.holds.holders.keepers[one.holder].session.lease
@@ -162,7 +160,7 @@ async def test_a_killed_sidecar_leaves_its_pending_registrations_to_its_successo
         assert await two.registrar.observed(use("a")) is Outcome.ALREADY_HELD
 
 
-async def test_what_an_earlier_host_left_pending_is_recorded_in_its_name_and_its_end_told(tenant: Tenant_) -> None:
+async def test_what_an_earlier_host_left_pending_is_recorded_in_its_name_and_its_end_told(tenant: World) -> None:
     async with tenant.sidecar(OneHost("1.1.abc"), crash=True) as one:
         await one.attached()
         holder = one.holder
@@ -176,7 +174,7 @@ async def test_what_an_earlier_host_left_pending_is_recorded_in_its_name_and_its
         assert await tenant.beacons() == {two.holder}
 
 
-async def test_a_host_that_was_gone_before_we_came_is_retired(tenant: Tenant_) -> None:
+async def test_a_host_that_was_gone_before_we_came_is_retired(tenant: World) -> None:
     async with tenant.sidecar(crash=True) as one:
         await one.registrar.observed(creation("a"))
         holder = one.holder
@@ -185,7 +183,7 @@ async def test_a_host_that_was_gone_before_we_came_is_retired(tenant: Tenant_) -
         assert await two.registrar.observed(creation("b")) is Outcome.UNPROTECTED
 
 
-async def test_leaving_with_the_host_alive_leaves_the_beacon(tenant: Tenant_) -> None:
+async def test_leaving_with_the_host_alive_leaves_the_beacon(tenant: World) -> None:
     async with tenant.sidecar() as one:
         holder = one.holder
         future = one.registrar.observed(creation("a"))
@@ -193,7 +191,7 @@ async def test_leaving_with_the_host_alive_leaves_the_beacon(tenant: Tenant_) ->
     assert holder in await tenant.beacons()
 
 
-async def test_a_service_outlives_a_rolling_restart_of_its_instances(tenant: Tenant_) -> None:
+async def test_a_service_outlives_a_rolling_restart_of_its_instances(tenant: World) -> None:
     async with tenant.sidecar(OneHost("1.1.abc"), (BY_SERVICE,), instance="one") as one:
         assert await one.registrar.observed(creation("a", BY_SERVICE)) is Outcome.REGISTERED
         async with tenant.sidecar(OneHost("2.2.abc"), (BY_SERVICE,), instance="two") as two:
@@ -206,15 +204,15 @@ async def test_a_service_outlives_a_rolling_restart_of_its_instances(tenant: Ten
     assert "maker" in await tenant.beacons()
 
 
-async def test_an_instance_that_creates_nothing_keeps_its_service_alive(tenant: Tenant_) -> None:
+async def test_an_instance_that_creates_nothing_keeps_its_service_alive(tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.attached()
         assert "maker" not in await tenant.beacons()
-        one.holds.tenure.apply_rules(_rules(BY_SERVICE))
+        one.holds.tenure.apply_rules(RuleSet(rules=(BY_SERVICE,)))
         await eventually("attached", lambda: _has_beacon(tenant, "maker"))
 
 
-async def test_a_timer_is_attached_once_and_never_renewed(tenant: Tenant_) -> None:
+async def test_a_timer_is_attached_once_and_never_renewed(tenant: World) -> None:
     timed = by_timer(30)
     async with tenant.sidecar() as one:
         assert await one.registrar.observed(creation("a", timed)) is Outcome.REGISTERED
@@ -226,7 +224,7 @@ async def test_a_timer_is_attached_once_and_never_renewed(tenant: Tenant_) -> No
         assert one.metric("lease_renewals_total", kind="timer") == 0
 
 
-async def test_a_timer_that_vanished_too_early_is_put_back(tenant: Tenant_) -> None:
+async def test_a_timer_that_vanished_too_early_is_put_back(tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.registrar.observed(creation("a", by_timer(60)))
         [timer] = one.holds.timers._timers.values()
@@ -238,7 +236,7 @@ async def test_a_timer_that_vanished_too_early_is_put_back(tenant: Tenant_) -> N
         assert 60 <= status.granted_seconds <= 67
 
 
-async def test_a_use_moves_a_hold_to_a_fresh_timer_once_per_window(tenant: Tenant_) -> None:
+async def test_a_use_moves_a_hold_to_a_fresh_timer_once_per_window(tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.registrar.observed(creation("a", by_timer(30)))
         [first] = one.holds.timers._timers
@@ -251,7 +249,7 @@ async def test_a_use_moves_a_hold_to_a_fresh_timer_once_per_window(tenant: Tenan
         assert await one.registrar.observed(use("a", used)) is Outcome.ALREADY_HELD
 
 
-async def test_pending_timer_registrations_outlive_a_killed_sidecar(tenant: Tenant_) -> None:
+async def test_pending_timer_registrations_outlive_a_killed_sidecar(tenant: World) -> None:
     async with tenant.sidecar(crash=True) as one:
         future = one.registrar.observed(creation("a", by_timer(30)))
         one.holds.journal.flush()
@@ -262,7 +260,7 @@ async def test_pending_timer_registrations_outlive_a_killed_sidecar(tenant: Tena
         assert await tenant.held_by(timer) == {"a"}
 
 
-async def test_an_idle_hold_is_released_and_the_next_use_takes_it_back(tenant: Tenant_) -> None:
+async def test_an_idle_hold_is_released_and_the_next_use_takes_it_back(tenant: World) -> None:
     idle = rule(on=On.USE, idle_release=0.05)
     async with tenant.sidecar() as one, tenant.sidecar(OneHost("2.2.abc"), instance="two") as two:
         await one.registrar.observed(creation("a"))
@@ -279,7 +277,7 @@ async def test_an_idle_hold_is_released_and_the_next_use_takes_it_back(tenant: T
         assert await tenant.held_by(two.holder) == {"a"}
 
 
-async def test_an_intent_is_there_before_the_call_and_gone_after_it(tenant: Tenant_) -> None:
+async def test_an_intent_is_there_before_the_call_and_gone_after_it(tenant: World) -> None:
     strict = rule(commit=Commit.BEFORE_REQUEST)
     async with tenant.sidecar() as one:
         made = creation("a", strict)
@@ -289,7 +287,7 @@ async def test_an_intent_is_there_before_the_call_and_gone_after_it(tenant: Tena
         assert await tenant.family(Family.INTENTS) == {}
 
 
-async def test_an_intent_with_a_known_id_holds_early_and_lets_go_when_retracted(tenant: Tenant_) -> None:
+async def test_an_intent_with_a_known_id_holds_early_and_lets_go_when_retracted(tenant: World) -> None:
     strict = rule(commit=Commit.BEFORE_REQUEST)
     async with tenant.sidecar() as one:
         made = creation("a", strict)
@@ -301,7 +299,7 @@ async def test_an_intent_with_a_known_id_holds_early_and_lets_go_when_retracted(
         assert await tenant.family(Family.HOLDS) == {}
 
 
-async def test_a_creation_waits_until_the_sweep_of_its_namesake_is_over(tenant: Tenant_) -> None:
+async def test_a_creation_waits_until_the_sweep_of_its_namesake_is_over(tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.attached()
         sweep = tenant.keys.sweep(blob("a"))
@@ -314,7 +312,7 @@ async def test_a_creation_waits_until_the_sweep_of_its_namesake_is_over(tenant: 
         assert await future is Outcome.REGISTERED
 
 
-async def test_a_use_of_what_is_being_swept_is_a_late_return(tenant: Tenant_) -> None:
+async def test_a_use_of_what_is_being_swept_is_a_late_return(tenant: World) -> None:
     async with tenant.sidecar() as one, tenant.sidecar(OneHost("2.2.abc"), instance="two") as two:
         await one.registrar.observed(creation("a"))
         await tenant.client.commit(Txn((), (Put(tenant.keys.sweep(blob("a")), b"{}"),)), deadline=5)
@@ -322,7 +320,7 @@ async def test_a_use_of_what_is_being_swept_is_a_late_return(tenant: Tenant_) ->
         assert two.metric("late_returns_total") == 1
 
 
-async def test_what_was_swept_while_we_were_away_is_counted_and_not_believed(tenant: Tenant_) -> None:
+async def test_what_was_swept_while_we_were_away_is_counted_and_not_believed(tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.registrar.observed(creation("a"))
         keys = tenant.keys
@@ -333,19 +331,13 @@ async def test_what_was_swept_while_we_were_away_is_counted_and_not_believed(ten
         assert await one.registrar.observed(use("a")) is Outcome.NOT_OURS
 
 
-def _rules(*rules):  # type: ignore[no-untyped-def]
-    from leasehold.protocol.rules import RuleSet
-
-    return RuleSet(rules=rules)
-
-
-async def _has_beacon(tenant: Tenant_, holder: str) -> bool:
+async def _has_beacon(tenant: World, holder: str) -> bool:
     return holder in await tenant.beacons()
 
 
-async def _ended(tenant: Tenant_, holder: str, how: bytes) -> bool:
+async def _ended(tenant: World, holder: str, how: bytes) -> bool:
     return b'"ended":"%s"' % how in (await tenant.roster()).get(holder, b"")
 
 
-async def _recorded(tenant: Tenant_, names: set[str]) -> bool:
+async def _recorded(tenant: World, names: set[str]) -> bool:
     return await tenant.recorded() == names

@@ -15,7 +15,7 @@ from leasehold.sidecar.ports import Outcome
 
 from tests.etcd_process import freeze, running_etcd
 from tests.fakes.etcd import FakeEtcd
-from tests.integration.sidecar_world import OneHost, Tenant_, creation, eventually, use
+from tests.integration.sidecar_world import OneHost, World, creation, eventually, use
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ async def fake() -> AsyncIterator[FakeEtcd]:
 
 
 @pytest.fixture
-async def tenant(fake: FakeEtcd, tmp_path: Path) -> AsyncIterator[Tenant_]:
-    it = Tenant_(fake.endpoint, tmp_path)
+async def tenant(fake: FakeEtcd, tmp_path: Path) -> AsyncIterator[World]:
+    it = World(fake.endpoint, tmp_path)
     yield it
     await it.client.close()
 
@@ -45,7 +45,7 @@ async def tenant(fake: FakeEtcd, tmp_path: Path) -> AsyncIterator[Tenant_]:
 async def test_all_that_was_observed_during_an_outage_is_registered_after_it(
     etcd: EtcdProcess, tmp_path: Path, how: str
 ) -> None:
-    tenant = Tenant_(etcd.endpoint, tmp_path)
+    tenant = World(etcd.endpoint, tmp_path)
     async with tenant.sidecar(ttl=3, deadline=0.5) as one:
         await one.registrar.observed(creation("before"))
         if how == "killed":
@@ -68,7 +68,7 @@ async def test_all_that_was_observed_during_an_outage_is_registered_after_it(
 
 @pytest.mark.etcd
 async def test_a_sidecar_starts_and_restarts_without_etcd_and_loses_nothing(etcd: EtcdProcess, tmp_path: Path) -> None:
-    tenant = Tenant_(etcd.endpoint, tmp_path)
+    tenant = World(etcd.endpoint, tmp_path)
     await etcd.kill()
     async with tenant.sidecar(crash=True, deadline=0.5) as one:
         one.registrar.observed(creation("a"))
@@ -92,7 +92,7 @@ async def test_a_sidecar_starts_and_restarts_without_etcd_and_loses_nothing(etcd
 async def test_a_host_that_dies_during_an_outage_is_retired_after_it_with_everything_recorded(
     etcd: EtcdProcess, tmp_path: Path
 ) -> None:
-    tenant = Tenant_(etcd.endpoint, tmp_path)
+    tenant = World(etcd.endpoint, tmp_path)
     async with tenant.sidecar(ttl=3, deadline=0.5) as one:
         await one.attached()
         holder = one.holder
@@ -109,7 +109,7 @@ async def test_a_host_that_dies_during_an_outage_is_retired_after_it_with_everyt
     await tenant.client.close()
 
 
-async def test_answers_that_never_arrive_register_nothing_twice(fake: FakeEtcd, tenant: Tenant_) -> None:
+async def test_answers_that_never_arrive_register_nothing_twice(fake: FakeEtcd, tenant: World) -> None:
     async with tenant.sidecar(deadline=0.3) as one:
         await one.attached()
         fake.drop_after_apply(2)
@@ -119,14 +119,14 @@ async def test_answers_that_never_arrive_register_nothing_twice(fake: FakeEtcd, 
         assert len(await tenant.family(Family.HOLDS)) == 250
 
 
-async def test_a_refusing_etcd_is_asked_again(fake: FakeEtcd, tenant: Tenant_) -> None:
+async def test_a_refusing_etcd_is_asked_again(fake: FakeEtcd, tenant: World) -> None:
     async with tenant.sidecar(deadline=0.3) as one:
         await one.attached()
         fake.refuse(5)
         assert await one.registrar.observed(creation("a")) is Outcome.REGISTERED
 
 
-async def test_a_full_etcd_is_waited_for(fake: FakeEtcd, tenant: Tenant_) -> None:
+async def test_a_full_etcd_is_waited_for(fake: FakeEtcd, tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.attached()
         fake.no_space = True
@@ -137,7 +137,7 @@ async def test_a_full_etcd_is_waited_for(fake: FakeEtcd, tenant: Tenant_) -> Non
         assert await future is Outcome.REGISTERED
 
 
-async def test_a_lease_that_expires_while_nobody_looks_is_replaced(fake: FakeEtcd, tenant: Tenant_) -> None:
+async def test_a_lease_that_expires_while_nobody_looks_is_replaced(fake: FakeEtcd, tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.registrar.observed(creation("a"))
         fake.advance(3600)
@@ -146,7 +146,7 @@ async def test_a_lease_that_expires_while_nobody_looks_is_replaced(fake: FakeEtc
         assert await one.registrar.observed(use("a")) is Outcome.ALREADY_HELD
 
 
-async def test_a_compacted_watch_looks_for_its_beacon_again(fake: FakeEtcd, tenant: Tenant_) -> None:
+async def test_a_compacted_watch_looks_for_its_beacon_again(fake: FakeEtcd, tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.registrar.observed(creation("a"))
         fake.stall()
@@ -158,7 +158,7 @@ async def test_a_compacted_watch_looks_for_its_beacon_again(fake: FakeEtcd, tena
         await eventually("reattached", lambda: one.metric("reattachments_total") >= 1)
 
 
-async def test_one_poisonous_operation_is_isolated_and_ends_visibly(fake: FakeEtcd, tenant: Tenant_) -> None:
+async def test_one_poisonous_operation_is_isolated_and_ends_visibly(fake: FakeEtcd, tenant: World) -> None:
     async with tenant.sidecar() as one:
         await one.attached()
         whole = fake.store.txn
@@ -181,7 +181,7 @@ async def test_one_poisonous_operation_is_isolated_and_ends_visibly(fake: FakeEt
         assert len(await tenant.recorded()) == 80
 
 
-async def test_an_instance_whose_beacon_somebody_else_has_waits_for_its_turn(tenant: Tenant_) -> None:
+async def test_an_instance_whose_beacon_somebody_else_has_waits_for_its_turn(tenant: World) -> None:
     async with tenant.sidecar(OneHost("7.7.abc"), instance="twin") as one:
         await one.registrar.observed(creation("a"))
         # A lost journal: the same host, but nothing is remembered of its boot.

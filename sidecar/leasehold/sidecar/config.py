@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from leasehold.protocol.configuration import BadConfiguration, Mistake, Seconds, convert, load, parse_yaml
+from leasehold.protocol.configuration import BadConfiguration, Mistake, Seconds, convert, load
 from leasehold.protocol.etcd.config import EtcdConfig, TlsConfig
 from leasehold.protocol.names import NAME_EXPECTED, ServiceName, Tenant, is_instance, is_name
 from leasehold.protocol.rules import RuleSet, load_rules
@@ -183,10 +183,8 @@ def _read(text: str, source: str, environment: Mapping[str, str]) -> tuple[Docum
     except BadConfiguration as error:
         mistakes = list(error.mistakes)
     try:
-        rest: object = parse_yaml(text, source)
+        rest = load(dict[str, Any], text, source, environment)
     except BadConfiguration:
-        return None, mistakes
-    if not isinstance(rest, dict):
         return None, mistakes
     put_aside: set[str] = set()
     for _ in range(len(mistakes) + 8):

@@ -20,7 +20,7 @@ from leasehold.protocol import transactions as tx
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.keyspace import Family, Keyspace
-from leasehold.protocol.names import Boot, Holder, LeaseId, OwnerName, Resource, ResourceId, Revision, Tenant, TypeName
+from leasehold.protocol.names import Boot, Holder, LeaseId, OwnerName, Resource, ResourceId, Tenant, TypeName
 from leasehold.protocol.records import (
     Ending,
     HolderKind,

@@ -164,7 +164,7 @@ async def test_an_answer_that_takes_too_long_is_a_failure() -> None:
 
 async def test_http_health_is_any_answer_below_400() -> None:
     app = web.Application()
-    app.router.add_get("/{status}", lambda request: _answer(int(request.match_info["status"])))
+    app.router.add_get("/{status}", _answer)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -176,7 +176,8 @@ async def test_http_health_is_any_answer_below_400() -> None:
         await http_check(f"http://127.0.0.1:{port}/200")()
 
 
-async def _answer(status: int) -> web.Response:
+async def _answer(request: web.Request) -> web.Response:
+    status = int(request.match_info["status"])
     return web.Response(status=status, headers={"Location": "/503"} if status == 302 else {})
 
 

@@ -246,6 +246,25 @@ NAMES = st.sampled_from("abc").map(blob)
 HOLDERS = st.sampled_from([H, T])
 
 
+def _operation(draw: st.DrawFn, n: int, intents: list[Intend]) -> Operation:
+    resource, holder = draw(NAMES), draw(HOLDERS)
+    made = Intend(n, CallId(f"c{n}"), H, "r", "PUT", "/x", "now", resource)
+    choices: list[Operation] = [
+        Register(n, resource, holder, "r", f"uid:{n}", "1s", "now"),
+        Acquire(n, resource, holder, "r", "now", 0.0, draw(st.sampled_from([None, T]))),
+        Forget(n, resource),
+        Release(n, resource, holder, n, "r", "now"),
+        made,
+    ]
+    choices += (Retract(n, one.call, H, one.n, "r", "now", one.resource) for one in intents[-1:])
+    chosen = draw(st.sampled_from(choices))
+    if chosen is made:
+        intents.append(made)
+    elif isinstance(chosen, Retract):
+        intents.pop()
+    return chosen
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[Entry]:
     """Entries as a sidecar might write them: operations with fresh numbers, each done at most once."""
@@ -253,26 +272,10 @@ def histories(draw: st.DrawFn) -> list[Entry]:
     open_numbers: list[int] = []
     intents: list[Intend] = []
     for n in range(1, draw(st.integers(1, 25))):
-        kind = draw(st.integers(0, 8))
-        operation: Operation | None = None
-        if kind <= 1:
-            operation = Register(n, draw(NAMES), draw(HOLDERS), "r", f"uid:{n}", "1s", "now")
-        elif kind == 2:
-            operation = Acquire(n, draw(NAMES), draw(HOLDERS), "r", "now", 0.0, draw(st.sampled_from([None, T])))
-        elif kind == 3:
-            operation = Forget(n, draw(NAMES))
-        elif kind == 4:
-            operation = Release(n, draw(NAMES), draw(HOLDERS), n, "r", "now")
-        elif kind == 5:
-            operation = Intend(n, CallId(f"c{n}"), H, "r", "PUT", "/x", "now", draw(NAMES))
-            intents.append(operation)
-        elif kind == 6 and intents:
-            intent = intents.pop()
-            operation = Retract(n, intent.call, H, intent.n, "r", "now", intent.resource)
-        elif kind == 7:
+        if draw(st.integers(0, 7)) == 0:
             entries.append(draw(st.sampled_from([Lost(blob("a"), H), Ended(H, Ending.EXITED), Over(T)])))
-        if operation is not None:
-            entries.append(operation)
+        else:
+            entries.append(_operation(draw, n, intents))
             open_numbers.append(n)
         if open_numbers and draw(st.booleans()):
             done = tuple(open_numbers.pop(0) for _ in range(draw(st.integers(1, len(open_numbers)))))

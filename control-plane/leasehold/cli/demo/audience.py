@@ -33,11 +33,11 @@ class Change:
 
 
 class Audience:
-    """``states`` is what was last seen; whoever asks gets what etcd said at one moment."""
+    """``states`` and living ``holders`` of each resource, as they were last seen together."""
 
     def __init__(self, store: Store, keys: Keyspace, show: Show, deadline: float) -> None:
         self.states: dict[Resource, str] = {}
-        self._holders: dict[Resource, tuple[str, ...]] = {}
+        self.holders: dict[Resource, tuple[str, ...]] = {}
         self._store = store
         self._keys = keys
         self._show = show
@@ -56,10 +56,10 @@ class Audience:
         """Look once. Returns what is recorded: each resource and its state."""
         picture = await take(self._store, self._keys, deadline=self._deadline)
         views = resource_views(picture)
-        changes = compare(self.states, self._holders, views, picture)
+        changes = compare(self.states, self.holders, views, picture)
         for change in changes:
             self.states[change.resource] = change.after
-            self._holders[change.resource] = change.holders
+            self.holders[change.resource] = change.holders
         self._show.changed(changes)
         return {_name(view): view.state.value for view in views}
 

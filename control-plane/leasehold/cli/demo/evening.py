@@ -102,8 +102,8 @@ def _tell(show: Show, found: Verdict, folder: Path, as_json: bool) -> None:
     if found.ok:
         show.act(
             f"Done in {found.seconds:g} s: {found.created} created, {found.swept} swept, {found.deleted_by_program} "
-            f"deleted by their program, {found.kept} in use or none of our business and untouched; "
-            "0 leaked, 0 wrongly deleted"
+            f"deleted by their program, {found.kept} still in use and untouched, as are {found.bystanders} that are "
+            "none of our business; 0 leaked, 0 wrongly deleted"
         )
     else:
         show.act(f"FAILED after {found.seconds:g} s; logs are in {folder}")

@@ -59,8 +59,9 @@ async def _create(stage: Stage, audience: Audience, show: Show) -> None:
     reader = await stage.start_client("reader", "gallery", "reader", s3, BUCKET, shared.id)
     await reader.until_done(ledger)
     ledger.keep |= {shared, *stage.actors["fleet-1"].created, *stage.actors["fleet-2"].created}
-    show.say(f"reader uses {short(shared)} of uploader's: now two hold it")
     await _until_registered(audience, set(ledger.created) - ledger.deleted_by_program)
+    await _until_shared(audience, shared)
+    show.say(f"reader uses {short(shared)} of uploader's: now two hold it")
 
 
 async def _until_registered(audience: Audience, expected: set[Resource]) -> None:
@@ -69,6 +70,15 @@ async def _until_registered(audience: Audience, expected: set[Resource]) -> None
     while missing := expected - set(audience.states):
         if time.monotonic() > give_up:
             raise Stuck(f"not registered after {REGISTERED_SECONDS:g} s: {', '.join(map(str, sorted(missing)))}")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _until_shared(audience: Audience, shared: Resource) -> None:
+    """Before anybody is killed: that two hold it must be a fact, or its survival would prove nothing."""
+    give_up = time.monotonic() + REGISTERED_SECONDS
+    while len(audience.holders.get(shared, ())) < 2:
+        if time.monotonic() > give_up:
+            raise Stuck(f"reader's use of {shared} was not registered after {REGISTERED_SECONDS:g} s")
         await asyncio.sleep(POLL_SECONDS)
 
 

@@ -22,8 +22,7 @@ from leasehold.cli.demo.owners import AUTHORIZATION, RULES_FILE, Owners, aws_env
 from leasehold.cli.demo.verdict import Ledger
 from leasehold.cli.operate.rules import apply_rules
 from leasehold.cli.processes import Child, DidNotStart, send_signal, start_daemon
-from leasehold.cli.run.configuration import environment, proxy_address
-from leasehold.cli.run.pair import Program, at_gate, beside, until_reported
+from leasehold.cli.run.pair import Program, at_gate, beside, let_go, until_reported
 from leasehold.protocol.etcd.binary import EtcdBinary
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
@@ -49,7 +48,6 @@ class Actor:
         self.sidecar = sidecar
         self.created: list[Resource] = []
         self.deleted: list[Resource] = []
-        self.complaints: list[str] = []
 
     async def until_done(self, ledger: Ledger) -> None:
         """Read what it says until it has done its work. Raises ``DidNotStart`` if it ends or hangs before."""
@@ -198,10 +196,7 @@ lease: {{ttl: 3s}}
             log=log_path, name=f"sidecar-{name}", log_level="info", death=signal.SIGKILL,
         )  # fmt: skip
         self._children.append(sidecar)
-        proxy = proxy_address(sidecar.ready)
-        if proxy is None:
-            raise DidNotStart(f"{sidecar.name} did not say where its proxy listens: {sidecar.ready}", None)
-        program.open(environment(aws_environment(os.environ), proxy))
+        let_go(program, sidecar, aws_environment(os.environ))
         self.actors[name] = Actor(name, program, sidecar)
         return self.actors[name]
 

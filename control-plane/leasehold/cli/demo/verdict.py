@@ -43,6 +43,9 @@ class Verdict:
     swept: int
     deleted_by_program: int
     kept: int
+    """Created through a sidecar, still in use, still there: created = swept + deleted_by_program + kept + leaked."""
+    bystanders: int
+    """Created past every sidecar, and untouched."""
     leaked: int
     wrongly_deleted: int
     stale_records: int
@@ -73,7 +76,8 @@ def judge(ledger: Ledger, found: Iterable[Resource], recorded: Mapping[Resource,
         created=len(ledger.created),
         swept=len(ledger.must_go - ledger.deleted_by_program - left),
         deleted_by_program=len(ledger.deleted_by_program - left),
-        kept=len(ledger.must_stay & left),
+        kept=len(ledger.keep & left),
+        bystanders=len(ledger.bystanders & left),
         leaked=len(leaked),
         wrongly_deleted=len(wrongly_deleted),
         stale_records=len(stale),

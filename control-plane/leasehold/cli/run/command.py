@@ -83,7 +83,7 @@ async def _run(text: str, source: Path, arguments: Sequence[str], log: Path | No
                     death=signal.SIGTERM,
                 )
                 try:
-                    let_go(program, sidecar)
+                    let_go(program, sidecar, os.environ)
                     return await _attended(program, sidecar)
                 finally:
                     await sidecar.stop()

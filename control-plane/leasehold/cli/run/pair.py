@@ -13,7 +13,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,16 +101,15 @@ async def beside(
     return await start_daemon(f"sidecar {name}", arguments, log=log, death=death)
 
 
-def let_go(program: Program, sidecar: Child) -> str:
-    """Open the gate, the program's HTTP going through the sidecar. Returns the proxy's address.
+def let_go(program: Program, sidecar: Child, env: Mapping[str, str]) -> None:
+    """Open the gate: the program's environment is ``env``, with its HTTP going through the sidecar.
 
     Raises ``DidNotStart`` when the sidecar does not say where that is.
     """
     proxy = proxy_address(sidecar.ready)
     if proxy is None:
         raise DidNotStart(f"{sidecar.name} did not say where its forward proxy listens: {sidecar.ready}", None)
-    program.open(environment(os.environ, proxy))
-    return proxy
+    program.open(environment(env, proxy))
 
 
 async def until_reported(sidecar: Child, deadline: float = REPORT_SECONDS) -> bool:
@@ -139,6 +137,3 @@ async def _has_reported(session: ClientSession, url: str) -> bool:
     except (ClientError, ValueError):
         return False
     return state.get("host") != "alive" and not state.get("ends_to_tell") and not state["journal"]["pending"]
-
-
-PIPE = subprocess.PIPE

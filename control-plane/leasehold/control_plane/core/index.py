@@ -276,9 +276,11 @@ class Index:
         entry.record = item.mod_revision if there else ABSENT
         entry.created = item.create_revision if there else ABSENT
         entry.readable = record is not None
-        if record is not None:
-            entry.rule, entry.grace_class = intern(record.rule), ClassName(intern(record.grace_class))
-            entry.incarnation, entry.creator = record.incarnation, intern(record.creator)
+        # Of a record that cannot be read nothing is remembered from before: it may be about something else.
+        entry.rule = intern(record.rule) if record else ""
+        entry.grace_class = ClassName(intern(record.grace_class) if record else "")
+        entry.incarnation = record.incarnation if record else ""
+        entry.creator = intern(record.creator) if record else ""
         self._reconsider(entry)
         self._reconsider_all(self._targets.get(entry.resource, ()))
         return True

@@ -53,13 +53,20 @@ class Holds:
     """All that is held on one connection, and all that was intended on it."""
 
     def __init__(
-        self, registrar: Registrar, metrics: CallMetrics, to_owner: Gate, to_app: Gate, refuse: Refuse
+        self,
+        registrar: Registrar,
+        metrics: CallMetrics,
+        to_owner: Gate,
+        to_app: Gate,
+        refuse: Refuse,
+        lifted: Callable[[], None],
     ) -> None:
         self._registrar = registrar
         self._metrics = metrics
         self._to_owner = to_owner
         self._to_app = to_app
         self._refuse = refuse
+        self._lifted = lifted
         self._loop = asyncio.get_running_loop()
         self._intended: set[Exchange] = set()
         self._answers: dict[Exchange, _Hold] = {}
@@ -94,6 +101,7 @@ class Holds:
         if forward:
             exchange.sent = True
             self._to_owner.lift(hold.barrier)
+            self._lifted()
             return
         rule = hold.rules[0]
         self._metrics.rejected(rule.name)
@@ -157,6 +165,7 @@ class Holds:
             self._open.discard(hold)
             self._metrics.held("response", self._loop.time() - hold.since)
             self._to_app.lift(hold.barrier)
+            self._lifted()
 
     # --- both -------------------------------------------------------------------------------------------------
 

@@ -92,7 +92,9 @@ class Link:
         self.watching = False
         """Whether ``after_response`` wants to be called."""
         self._links = links
-        self._holds = Holds(relay.registrar, relay.metrics, self.to_owner, self.to_app, self._not_durable)
+        self._holds = Holds(
+            relay.registrar, relay.metrics, self.to_owner, self.to_app, self._not_durable, self.balance
+        )
         self._connecting: asyncio.Task[None] | None = None
         self._app_ended = self._app_gone = self._owner_ended = self._owner_gone = False
         self._broken = self._done = False
@@ -312,8 +314,9 @@ class Link:
             else:
                 self.route(mark)
         except Exception:
-            log.exception("observation failed")
-            self.relay.metrics.gave_up("crashed")
+            if not self._broken:
+                log.exception("observation failed")
+                self.relay.metrics.gave_up("crashed")
             self._broken = True
 
     def route(self, mark: Head) -> None:

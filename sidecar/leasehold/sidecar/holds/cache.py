@@ -119,13 +119,13 @@ class Cache:
             grace_class=rule.grace_class,
             since=since,
             trace=creation.trace,
-            idle=_longer(rule.idle_release or 0.0, self.state.holding(creation.resource, holder)),
+            idle=_longer(float(rule.idle_release or 0), self.state.holding(creation.resource, holder)),
             call=creation.call if intent is not None else None,
             intender=intent.holder if intent is not None else None,
         )
 
     def _use(self, use: Use, holder: Holder, since: str, now: float) -> Acquire | AlreadyHeld | Joined:
-        idle = use.rule.idle_release or 0.0
+        idle = float(use.rule.idle_release or 0)  # a plain number: Seconds is not for the journal
         coming = self.state.pending.get(self._latest.get(use.resource, 0))
         if isinstance(coming, HOLDING) and coming.holder == holder and _covers(coming, idle):
             return Joined(coming.n)

@@ -78,7 +78,7 @@ class GaveUp:
 Mark = Head | Intent | Matched | Concluded | GaveUp
 Piece = bytes | Mark
 
-# Calls without candidates are all alike; most calls are, so no object is made for them.
+# Calls without candidates are all alike, and most calls are without: they share these two. Never written to.
 UNINTERESTING: Final = Exchange("", "")
 UNINTERESTING_HEAD: Final = Exchange("HEAD", "")
 
@@ -177,6 +177,11 @@ def _word(headers: dict[str, bytes], name: str) -> str:
     return headers.get(name, b"").partition(b";")[0].strip().lower().decode("latin-1")
 
 
-def unfinished(exchanges: Iterable[Exchange]) -> list[Concluded]:
+def unfinished(exchanges: Iterable[Exchange], *, reached: bool) -> list[Concluded]:
     """Conclude all that had candidates left."""
-    return [aborted(exchange) for exchange in exchanges if exchange.candidates]
+    concluded = []
+    for exchange in exchanges:
+        if exchange.candidates:  # the others may be the shared ones: never to be written to
+            exchange.sent = exchange.sent and reached
+            concluded.append(aborted(exchange))
+    return concluded

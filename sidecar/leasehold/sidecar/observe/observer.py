@@ -227,10 +227,7 @@ class Observer:
 
     def abort(self, *, reached: bool = True) -> Sequence[Mark]:
         """The connection is gone: what that means for the calls under way. ``reached``: the owner, ever."""
-        if not reached:
-            for exchange in self._outstanding:
-                exchange.sent = False
-        marks = unfinished(self._outstanding)
+        marks = unfinished(self._outstanding, reached=reached)
         self._outstanding.clear()
         return marks
 

@@ -1,0 +1,144 @@
+"""A configuration is used as a whole or refused with every mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from leasehold.protocol.configuration import BadConfiguration
+from leasehold.sidecar.capture.listener import Address
+from leasehold.sidecar.config import Capture, GrpcProbe, HttpProbe, Settings, load_settings
+
+RULES = """
+owners: [{name: store, hosts: ["store:80"], endpoint: "http://store"}]
+rules:
+  - {name: make, owner: store, type: blob, on: create, held_by: process, id: {json: id},
+     match: {method: POST, path: /v1/blobs, status: [201]}}
+"""
+GOOD = """
+tenant: default
+service: media-pipeline
+instance: ${HOSTNAME}-1
+etcd: {endpoints: ["http://127.0.0.1:2379"]}
+lease: {ttl: 15s, service_ttl: 60s}
+host: {pid: 4242}
+capture:
+  - {mode: upstream, listen: "127.0.0.1:15080", to: "127.0.0.1:9000"}
+  - {mode: forward-proxy, listen: "[::1]:0"}
+rules: {file: rules.yaml}
+journal: journal
+admin: {listen: "127.0.0.1:15020"}
+"""
+
+
+def load(folder: Path, text: str, rules: str = RULES, **environment: str) -> Settings:
+    (folder / "rules.yaml").write_text(rules)
+    (folder / "sidecar.yaml").write_text(text)
+    return load_settings(folder / "sidecar.yaml", environment)
+
+
+def mistakes(folder: Path, text: str, rules: str = RULES) -> dict[str, str]:
+    with pytest.raises(BadConfiguration) as raised:
+        load(folder, text, rules)
+    return {mistake.path: mistake.problem for mistake in raised.value.mistakes}
+
+
+def test_a_whole_configuration(tmp_path: Path) -> None:
+    settings = load(tmp_path, GOOD, HOSTNAME="box")
+    assert settings.instance == "box-1"
+    assert (settings.ttl_seconds, settings.service_ttl_seconds) == (15, 60)
+    assert settings.host == 4242
+    assert settings.capture == (
+        Capture(Address("127.0.0.1", 15080), Address("127.0.0.1", 9000)),
+        Capture(Address("::1", 0), None),
+    )
+    assert settings.rules is not None
+    assert settings.rules.rules[0].name == "make"
+    assert settings.journal == tmp_path / "journal"
+
+
+def test_an_instance_is_the_hostname_unless_said(tmp_path: Path) -> None:
+    text = GOOD.replace("instance: ${HOSTNAME}-1\n", "")
+    assert load(tmp_path, text).instance
+    assert load(tmp_path, GOOD).instance.endswith("-1"), "HOSTNAME is known even where no shell exported it"
+
+
+@pytest.mark.parametrize(
+    ("host", "kind"),
+    [
+        ('{http: {url: "http://127.0.0.1:8080/healthz", interval: 1s, failures: 2}}', HttpProbe),
+        ('{grpc: {address: "127.0.0.1:50051", service: a.B}}', GrpcProbe),
+    ],
+)
+def test_a_host_may_be_probed(tmp_path: Path, host: str, kind: type) -> None:
+    settings = load(tmp_path, GOOD.replace("{pid: 4242}", host))
+    assert isinstance(settings.host, kind)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "where"),
+    [
+        ("tenant: default", "tenant: a/b", "tenant"),
+        ("service: media-pipeline", "service: 'a b'", "service"),
+        ("service: media-pipeline\n", "", "service"),
+        ("instance: ${HOSTNAME}-1", "instance: a@b", "instance"),
+        ("http://127.0.0.1:2379", "127.0.0.1:2379", "etcd.endpoints[0]"),
+        ('["http://127.0.0.1:2379"]', "[]", "etcd.endpoints"),
+        ('["http://127.0.0.1:2379"]}', '["http://127.0.0.1:2379"], username: me}', "etcd"),
+        ('["http://127.0.0.1:2379"]}', '["https://e:1"], tls: {ca: /nowhere}}', "etcd.tls.ca"),
+        ("ttl: 15s, ", "ttl: 1s, ", "lease.ttl"),
+        ("ttl: 15s, ", "ttl: 15, ", "lease.ttl"),
+        ("service_ttl: 60s", "service_ttl: 2d", "lease.service_ttl"),
+        ("{pid: 4242}", "{}", "host"),
+        ("{pid: 4242}", '{pid: 1, tcp: {address: "a:1"}}', "host"),
+        ("{pid: 4242}", "{pid: 0}", "host.pid"),
+        ("{pid: 4242}", '{tcp: {address: "a"}}', "host.tcp.address"),
+        ("{pid: 4242}", '{http: {url: "ftp://x"}}', "host.http.url"),
+        ("{pid: 4242}", '{http: {url: "http://x/", failures: 0}}', "host.http.failures"),
+        ('"127.0.0.1:15080"', '"15080"', "capture[0].listen"),
+        ("127.0.0.1:15080", "127.0.0.1:70000", "capture[0].listen"),
+        (', to: "127.0.0.1:9000"', "", "capture[0].to"),
+        ("127.0.0.1:9000", "127.0.0.1:0", "capture[0].to"),
+        ('"[::1]:0"', '"[::1]:0", to: "a:1"', "capture[1].to"),
+        ('"[::1]:0"', '"127.0.0.1:15080"', "capture[1].listen"),
+        ("forward-proxy", "backward", "capture[1].mode"),
+        ("{file: rules.yaml}", "{}", "rules"),
+        ("{file: rules.yaml}", "{file: rules.yaml, etcd: true}", "rules"),
+        ("journal: journal", "journal: sidecar.yaml", "journal"),
+        ("journal: journal\n", "", "journal"),
+        ('admin: {listen: "127.0.0.1:15020"}', "admin: {listen: here}", "admin.listen"),
+        ("tenant: default", "tenants: default", "tenants"),
+    ],
+)
+def test_each_mistake_is_told_where_it_is(tmp_path: Path, good: str, bad: str, where: str) -> None:
+    assert good in GOOD
+    found = mistakes(tmp_path, GOOD.replace(good, bad))
+    assert list(found) == [where], found
+
+
+def test_mistakes_of_form_hide_no_mistakes_of_meaning(tmp_path: Path) -> None:
+    text = GOOD.replace("tenant: default", "tenant: a/b\nnonsense: 1").replace("ttl: 15s, ", "ttl: soon, ")
+    text = text.replace("{pid: 4242}", "{pid: many, tcp: {address: nowhere}}").replace('"http://127.0.0.1:2379"', "")
+    found = mistakes(tmp_path, text, RULES.replace("held_by: process, ", ""))
+    assert set(found) == {
+        "nonsense", "lease.ttl", "host.pid", "tenant", "host.tcp.address", "etcd.endpoints", "rules[0].held_by",
+    }  # fmt: skip
+
+
+def test_a_rule_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, GOOD.replace("rules.yaml", "other.yaml"))
+    assert "cannot be read" in found[""]
+
+
+def test_a_variable_that_is_not_set_is_a_mistake(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, GOOD.replace("tenant: default", "tenant: ${NO_SUCH_VARIABLE}"))
+    assert "NO_SUCH_VARIABLE" in found["tenant"]
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "a: [", "tenant: {a: {b: [c]}}", "capture: [[[]]]", "null"])
+def test_any_text_is_refused_without_a_crash(tmp_path: Path, text: str) -> None:
+    assert mistakes(tmp_path, text)
+
+
+def test_a_journal_below_what_is_no_folder_is_a_mistake(tmp_path: Path) -> None:
+    assert "journal" in mistakes(tmp_path, GOOD.replace("journal: journal", "journal: rules.yaml/below"))
