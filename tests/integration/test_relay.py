@@ -284,8 +284,7 @@ async def test_closing_ends_idle_connections_and_waits_for_the_others() -> None:
         closing = asyncio.create_task(listener.close())
         assert await idle.rest() == b""
         busy_owner.send(OK)
-        await busy.expect(OK)
-        await busy.close()
+        assert await busy.rest() == OK
         await closing
         assert made.metrics.counts["closed"] == 2
         with pytest.raises(ConnectionRefusedError):

@@ -239,16 +239,22 @@ async def test_a_deletion_by_the_app_is_held_until_it_is_forgotten(relayed: Worl
     assert [type(seen) for seen in relayed.registrar.observations] == [Deletion]
 
 
-async def test_an_app_that_is_gone_has_its_creation_registered(relayed: World) -> None:
+@pytest.mark.parametrize("reset", [True, False])
+async def test_an_app_that_is_gone_has_its_creation_registered(relayed: World, reset: bool) -> None:
     app, owner = await relayed.pair()
     app.send(POST)
     await owner.expect(POST)
-    await app.close()
+    if reset:
+        app.reset()
+        await owner.expect_nothing_yet()
+    else:
+        await app.close()
+        assert await owner.rest() == b""
     owner.send(CREATED)
     await relayed.registrar.was_asked()
     assert relayed.registrar.ids == ["b-1"]
+    relayed.registrar.say()
     await relayed.metrics.until("closed")
-    assert await owner.rest() == b""
 
 
 async def test_a_held_response_stops_the_reading_of_what_is_behind_it(relayed: World) -> None:

@@ -65,6 +65,7 @@ class Link:
         "_broken",
         "_connecting",
         "_done",
+        "_draining",
         "_dropped",
         "_holds",
         "_links",
@@ -97,7 +98,7 @@ class Link:
         )
         self._connecting: asyncio.Task[None] | None = None
         self._app_ended = self._app_gone = self._owner_ended = self._owner_gone = False
-        self._broken = self._done = False
+        self._broken = self._done = self._draining = False
         self._refused: tuple[Exchange, bytes] | None = None
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -261,9 +262,10 @@ class Link:
         """Nothing is under way that closing would cut short."""
         return self.observer is not None and self.observer.idle and self.to_app.drained and self.to_owner.drained
 
-    def close(self) -> None:
-        """Orderly, from our side: for a connection that is idle."""
-        self.app.close()
+    def drain(self) -> None:
+        """End, orderly, as soon as no call is under way."""
+        self._draining = self.watching = True
+        self.after_response()
 
     def abort(self) -> None:
         """At once: for a connection that would not end."""
@@ -407,6 +409,9 @@ class Link:
         self.balance()
 
     def after_response(self) -> None:
+        """Whatever had to wait for calls to be answered."""
+        if self._draining and self.idle:
+            self.app.close()
         if self._app_gone and (self.observer is None or not self.observer.awaits_finding):
             self._stop_lingering()
         if self._refused is None or self.observer is None:

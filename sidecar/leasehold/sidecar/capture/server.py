@@ -35,8 +35,7 @@ class RelayServer:
         server, self._server = self._server, None
         server.close()
         for link in tuple(self._links):
-            if link.idle:
-                link.close()
+            link.drain()
         try:
             await self._wait_until_empty(self._relay.drain_deadline)
         finally:

@@ -227,9 +227,7 @@ class Observer:
 
     def abort(self, *, reached: bool = True) -> Sequence[Mark]:
         """The connection is gone: what that means for the calls under way. ``reached``: the owner, ever."""
-        marks = unfinished(self._outstanding, reached=reached)
-        self._outstanding.clear()
-        return marks
+        return unfinished(self._outstanding, reached=reached)
 
     def _unsolicited(self) -> Exchange:
         began = self._answered_any or self._requests.midway
