@@ -20,6 +20,7 @@ from leasehold.protocol.rules import Match, On, Rule, RuleSet, Source
 from leasehold.sidecar.app import Holds
 from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.config import Settings
+from leasehold.sidecar.host.port import UNTOLD
 from leasehold.sidecar.metrics import SidecarMetrics
 from leasehold.sidecar.observe.events import Creation, Deletion, Use
 
@@ -77,6 +78,29 @@ class OneHost:
 
     def die(self) -> None:
         self._over.set()
+
+
+class ManyLives(OneHost):
+    """A host as a probe sees it: nothing tells one run from another."""
+
+    async def started(self) -> str | None:
+        if self._start is None:
+            await self._again.wait()
+            self._again.clear()
+        self._start = None
+        return UNTOLD
+
+    def __init__(self) -> None:
+        super().__init__(UNTOLD)
+        self._again = asyncio.Event()
+
+    async def ended(self, *, resumed: bool) -> Ending:
+        await self._over.wait()
+        self._over.clear()
+        return self.ending
+
+    def start_again(self) -> None:
+        self._again.set()
 
 
 class World:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.keyspace import Family
+from leasehold.protocol.names import Instant
 from leasehold.protocol.rules import Commit, On, RuleSet
 from leasehold.protocol.store import Delete, Put, Txn
 from leasehold.sidecar.ports import Outcome
@@ -16,6 +17,7 @@ from leasehold.sidecar.ports import Outcome
 from tests.fakes.etcd import FakeEtcd
 from tests.integration.sidecar_world import (
     BY_SERVICE,
+    ManyLives,
     OneHost,
     World,
     blob,
@@ -181,6 +183,41 @@ async def test_a_host_that_was_gone_before_we_came_is_retired(tenant: World) -> 
     async with tenant.sidecar(OneHost(None)) as two:
         await eventually("its end is told", lambda: _ended(tenant, holder, b"unknown"))
         assert await two.registrar.observed(creation("b")) is Outcome.UNPROTECTED
+
+
+async def test_a_probed_host_that_comes_back_is_a_new_holder(tenant: World) -> None:
+    host = ManyLives()
+    async with tenant.sidecar(host, crash=True) as one:
+        await one.registrar.observed(creation("a"))
+        first = one.holder
+    async with tenant.sidecar(host := ManyLives()) as one:
+        assert one.holder == first, "as far as anyone knows, it is the same one"
+        await one.attached()
+        host.die()
+        await eventually("its end is told", lambda: _ended(tenant, first, b"exited"))
+        assert await one.registrar.observed(creation("between")) is Outcome.UNPROTECTED
+        host.start_again()
+        await eventually("it is back", lambda: one.holds.holders.process)
+        assert one.holder != first
+        assert await one.registrar.observed(creation("b")) is Outcome.REGISTERED
+        assert await tenant.held_by(one.holder) == {"b"}
+        assert await tenant.held_by(first) == {"a"}
+
+
+async def test_a_timer_that_is_due_before_its_registrations_landed_still_records_them(tenant: World) -> None:
+    async with tenant.sidecar() as one:
+        await one.registrar.observed(creation("a", by_timer(30)))
+        [timer] = one.holds.timers._timers.values()
+        await tenant.client.revoke(timer.life.lease, deadline=5)
+        timer.due = Instant(one.holds.clock.now())  # the outage lasted longer than the ttl
+        assert await one.registrar.observed(creation("late", by_timer(30))) is Outcome.REGISTERED
+        assert await tenant.held_by(timer.life.holder) == {"a", "late"}
+        status = await tenant.client.time_to_live(timer.life.lease, deadline=5)
+        assert status.granted_seconds <= 5
+        timer.due = Instant(one.holds.clock.now())
+        one.holds.timers._work.set()
+        await eventually("it is over", lambda: not one.holds.timers._timers)
+        assert one.holds.journal.state.held == {}
 
 
 async def test_leaving_with_the_host_alive_leaves_the_beacon(tenant: World) -> None:

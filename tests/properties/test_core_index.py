@@ -97,7 +97,9 @@ def opinion(index: Index) -> dict[str, Any]:
     """Everything the index believes that somebody acts on or shows."""
     return {
         "entries": {
-            str(e.resource): (e.facts, e.step, e.record, sorted(e.holds), sorted(e.sources), e.pin, e.tombstone, e.sweep)
+            str(e.resource): (
+                e.facts, e.step, e.record, sorted(e.holds), sorted(e.sources), e.pin, e.tombstone, e.sweep,
+            )
             for e in index.entries()
         },
         "holders": {

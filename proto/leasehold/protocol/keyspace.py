@@ -80,11 +80,17 @@ class Key:
         return Resource(OwnerName(self.parts[3]), TypeName(self.parts[4]), ResourceId(self.parts[5]))
 
 
-@lru_cache(maxsize=4096)  # one registration builds six keys from the same few components
+@lru_cache(maxsize=4096)
 def _encode(component: str) -> bytes:
     if not component:
         raise ValueError("an empty key component")
     return quote(component, safe="").encode("ascii")
+
+
+@lru_cache(maxsize=256)  # one registration builds four keys of the same resource
+def _path(resource: Resource) -> bytes:
+    # The id past the cache of components: it is hardly ever seen again.
+    return b"%s/%s/%s" % (_encode(resource.owner), _encode(resource.type), _encode.__wrapped__(resource.id))
 
 
 class Keyspace:
@@ -141,7 +147,7 @@ class Keyspace:
 
     def ref(self, target: Resource, source: Resource) -> bytes:
         """The index entry "``source`` needs ``target``"."""
-        return self._resource(Family.REFS, target) + b"/" + self._path(source)
+        return self._resource(Family.REFS, target) + b"/" + _path(source)
 
     def intent(self, holder: Holder, call: CallId) -> bytes:
         return self._families[Family.INTENTS] + _encode(holder) + b"/" + _encode(call)

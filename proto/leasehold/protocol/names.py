@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import NewType
+from typing import NamedTuple, NewType
 
 Instant = NewType("Instant", float)
 """Seconds on the monotonic clock of the process that reads it; never compared between processes."""
@@ -52,9 +51,8 @@ def is_instance(text: str) -> bool:
     return _INSTANCE.fullmatch(text) is not None
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Resource:
-    """What an owner stores and can delete: ``owner/type/id``."""
+class Resource(NamedTuple):
+    """What an owner stores and can delete: ``owner/type/id``. A tuple, because it is hashed all the time."""
 
     owner: OwnerName
     type: TypeName

@@ -68,7 +68,7 @@ class Holds:
         keys = Keyspace(settings.tenant)
         deadline = settings.etcd.deadline_seconds
         self.etcd = Etcd(client, client, client, keys, self.clock, settings.service, settings.instance, deadline)
-        self.journal = Journal(settings.journal, metrics)
+        self.journal = Journal(settings.journal, metrics, whose=f"{settings.tenant}/{settings.service}")
         self.cache = Cache(self.journal.state)
         self.holders = Holders(self.etcd, self.journal, metrics, self._wake)
         self.committer = Committer(

@@ -198,6 +198,6 @@ def test_numbers_grow_with_every_operation() -> None:
 
 def test_a_held_by_service_hold_is_not_the_processes() -> None:
     scene = Scene()
-    made = Creation(rule(HolderKind.SERVICE), Resource(*blob("a").__getstate__()), "x", CallId("c"))  # type: ignore[attr-defined]
+    made = Creation(rule(HolderKind.SERVICE), blob("a"), "x", CallId("c"))
     scene.held(made, OTHER)
     assert isinstance(scene.ask(use("a")), Acquire)

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from leasehold.sidecar.observe.http1 import (
-    GAVE_UP,
-    MAX_HEAD,
-    UNINSPECTED,
-    Expect,
-    Reader,
-    RequestReader,
-    ResponseReader,
-    Unfollowable,
-)
+from leasehold.sidecar.observe.http1 import MAX_HEAD, Expect, Reader, RequestReader, ResponseReader
+from leasehold.sidecar.observe.reasons import GAVE_UP, UNINSPECTED, Unfollowable
 
 
 def segments(reader: Reader, *chunks: bytes) -> list[tuple[bytes, bool, bool]]:

@@ -30,7 +30,7 @@ from leasehold.sidecar.holds.entries import (
     Retract,
     State,
 )
-from leasehold.sidecar.holds.journal import Journal, JournalLocked, replay
+from leasehold.sidecar.holds.journal import Journal, JournalLocked, JournalOfAnother, replay
 
 H, T = Holder("s@1~1"), Holder("s!1")
 
@@ -112,6 +112,17 @@ async def test_two_sidecars_cannot_share_a_journal(tmp_path: Path) -> None:
         opened(tmp_path)
     await first.close()
     await opened(tmp_path).close()
+
+
+async def test_a_journal_of_another_service_is_not_taken_over(tmp_path: Path) -> None:
+    first = Journal(tmp_path, Counted(), whose="default/maker")
+    first.open()
+    await first._compact()
+    await first.close()
+    other = Journal(tmp_path, Counted(), whose="default/other")
+    with pytest.raises(JournalOfAnother, match="default/maker"):
+        other.open()
+    await other.close()
 
 
 async def test_one_turn_of_the_loop_is_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

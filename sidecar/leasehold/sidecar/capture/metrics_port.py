@@ -21,7 +21,7 @@ class ConnectionMetrics(Protocol):
     def gave_up(self, reason: str) -> None:
         """This was HTTP/1, but the observer could not follow; the connection is a plain relay now.
 
-        ``reason`` is one of ``observe.http1.GAVE_UP`` or ``crashed`` (a bug of ours).
+        ``reason`` is one of ``observe.reasons.GAVE_UP`` or ``crashed`` (a bug of ours).
         """
         ...
 

@@ -25,9 +25,9 @@ from leasehold.sidecar.capture.listener import Address, RelaySettings
 from leasehold.sidecar.capture.refusal import not_durable
 from leasehold.sidecar.capture.sides import AppSide, OwnerSide, RefusedAppSide, Why
 from leasehold.sidecar.observe.exchanges import Concluded, Exchange, GaveUp, Head, Intent, Mark, Matched, Piece
-from leasehold.sidecar.observe.http1 import UNINSPECTED
 from leasehold.sidecar.observe.matching import normal_authority
 from leasehold.sidecar.observe.observer import Observer
+from leasehold.sidecar.observe.reasons import UNINSPECTED
 
 LINGER: Final = 10.0
 """Seconds that we wait for what the owner will say to an app that is gone."""
@@ -93,9 +93,7 @@ class Link:
         self.watching = False
         """Whether ``after_response`` wants to be called."""
         self._links = links
-        self._holds = Holds(
-            relay.registrar, relay.metrics, self.to_owner, self.to_app, self._not_durable, self.balance
-        )
+        self._holds = Holds(relay.registrar, relay.metrics, self.to_owner, self.to_app, self._not_durable, self.balance)
         self._connecting: asyncio.Task[None] | None = None
         self._app_ended = self._app_gone = self._owner_ended = self._owner_gone = False
         self._broken = self._done = self._draining = False

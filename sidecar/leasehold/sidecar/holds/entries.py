@@ -24,10 +24,12 @@ class _Entry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_fiel
 
 
 class Head(_Entry, frozen=True):
-    """First line of every file. ``next`` is the first number not given out before it was written."""
+    """First line of every file. ``next`` is the first number not given out before it was written; ``whose`` says for
+    which tenant and service."""
 
     version: int
     next: int
+    whose: str = ""
 
 
 class Life(_Entry, frozen=True):
@@ -165,10 +167,11 @@ _OPERATIONS = (Register, Acquire, Forget, Release, Intend, Retract)
 class State:
     """What the journal says. Changed by ``apply`` alone."""
 
-    __slots__ = ("endings", "held", "held_count", "intents", "lives", "next", "pending")
+    __slots__ = ("endings", "held", "held_count", "intents", "lives", "next", "pending", "whose")
 
     def __init__(self) -> None:
         self.next = 1
+        self.whose = ""
         self.lives: dict[Holder, Life] = {}
         self.endings: dict[Holder, Ending] = {}
         self.pending: dict[int, Operation] = {}
@@ -201,7 +204,7 @@ class State:
 
     def snapshot(self) -> list[Entry]:
         """Entries that add up to this state."""
-        entries: list[Entry] = [Head(VERSION, self.next), *self.lives.values()]
+        entries: list[Entry] = [Head(VERSION, self.next, self.whose), *self.lives.values()]
         entries += (Ended(holder, ending) for holder, ending in self.endings.items())
         entries += (Intended(intent) for intent in self.intents.values() if intent.n not in self.pending)
         entries += (Held(holding) for holdings in self.held.values() for holding in holdings)
@@ -222,6 +225,7 @@ class State:
         match entry:
             case Head():
                 self.next = max(self.next, entry.next)
+                self.whose = entry.whose
             case Life():
                 self.lives[entry.holder] = entry
             case Ended():

@@ -30,6 +30,7 @@ log = structlog.get_logger()
 MAX_BYTES = 256 * 1024 * 1024
 """About a million pending registrations: hours of outage."""
 COMPACT_FROM_BYTES = 4 * 1024 * 1024
+TRY_AGAIN_SECONDS = 1.0
 MOSTLY_DEAD = 2.5
 """Compacted when the file holds so many times more lines than there are live entries."""
 
@@ -39,6 +40,10 @@ _decoder = msgspec.json.Decoder(Entry)
 
 class JournalLocked(OSError):
     """Another sidecar uses this folder."""
+
+
+class JournalOfAnother(OSError):
+    """What is in this folder was written for another tenant or service."""
 
 
 class JournalMetrics(Protocol):
@@ -56,8 +61,9 @@ class JournalMetrics(Protocol):
 class Journal:
     """The file and the state it adds up to. ``open`` before use; ``close`` gives the lock back."""
 
-    def __init__(self, folder: Path, metrics: JournalMetrics, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, folder: Path, metrics: JournalMetrics, *, whose: str = "", max_bytes: int = MAX_BYTES) -> None:
         self.folder = folder
+        self._whose = whose
         self.state = State()
         self.bytes = 0
         self._lines = 0
@@ -69,13 +75,14 @@ class Journal:
         self._buffer: list[bytes] = []
         self._scheduled = False
         self._failing = False
+        self._trying_again: asyncio.TimerHandle | None = None
         self._compacting: asyncio.Task[None] | None = None
         self._meanwhile: list[bytes] | None = None
 
     # --- life ---------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Take the lock and replay. Raises ``JournalLocked`` or another ``OSError``."""
+        """Take the lock and replay. Raises ``JournalLocked``, ``JournalOfAnother`` or another ``OSError``."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -88,8 +95,10 @@ class Journal:
         self._new_path.unlink(missing_ok=True)
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._replay(self._path.read_bytes())
+        if self.state.whose not in {"", self._whose}:
+            raise JournalOfAnother(f"{self.folder}: this journal is of {self.state.whose}, expected {self._whose}")
         if not self._lines:
-            self.note(Head(VERSION, self.state.next))
+            self.note(Head(VERSION, self.state.next, self._whose))
 
     async def close(self) -> None:
         """Write what is left and let go of the file."""
@@ -159,7 +168,12 @@ class Journal:
             self._failing = True
             log.error("journal_cannot_be_written", folder=str(self.folder), error=reason)
         self._metrics.journal_failed()
-        asyncio.get_running_loop().call_later(1.0, self.flush)
+        if self._trying_again is None:
+            self._trying_again = asyncio.get_running_loop().call_later(TRY_AGAIN_SECONDS, self._try_again)
+
+    def _try_again(self) -> None:
+        self._trying_again = None
+        self.flush()
 
     # --- compaction ---------------------------------------------------------------------------------------------
 

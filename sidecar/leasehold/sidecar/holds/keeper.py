@@ -73,7 +73,7 @@ class Keeper:
     @property
     def attached(self) -> bool:
         """Whether, as far as anyone can know, the beacon is there. Every batch asks etcd itself."""
-        return self.session.phase is Phase.ATTACHED
+        return self.session.phase is Phase.ATTACHED and self._gone_at <= self._attached_at
 
     @property
     def was_away(self) -> bool:

@@ -129,7 +129,8 @@ class Tenure:
             known = state.lives.get(holder)
         else:
             holder = process_holder(self._service, self._etcd.instance, secrets.token_hex(6))
-            known = next((life for life in state.lives.values() if life.kind is HolderKind.PROCESS), None)
+            lives = (life for life in state.lives.values() if life.kind is HolderKind.PROCESS)
+            known = next((life for life in lives if life.holder not in state.endings), None)
         if known is not None and known.holder not in state.endings:
             return known
         life = Life(holder, HolderKind.PROCESS, Boot(secrets.token_hex(8)), self._ttl_seconds, self._since())

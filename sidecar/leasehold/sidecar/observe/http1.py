@@ -5,9 +5,7 @@ never reaches over the end of a head or of a message, so whoever feeds can hold,
 
 Who is believed: llhttp (by httptools) judges heads and chunked bodies, but tells no offsets. So we cut first and let
 llhttp judge what we cut: a head ends behind the first empty line, a sized body after its content-length, a chunked
-one where our own walk over the chunk sizes says so. The walk touches each chunk's size line only; searching for the
-last chunk's empty line would read every byte. Where llhttp and the cut disagree nobody knows what the peer makes of
-it, and we stop: ``Unfollowable``.
+one where our own walk (``chunked``) says so. Where llhttp and the cut disagree we stop: ``Unfollowable``.
 
 Every message gets a fresh parser (0.3 µs): no state of one message can confuse the next, and the things llhttp cannot
 be told (that a HEAD response has no body, that an upgrade was declined) need no telling.
@@ -20,48 +18,19 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
+from leasehold.sidecar.observe.chunked import Chunks, CollectingJudge, Judge, Sink
+from leasehold.sidecar.observe.reasons import Unfollowable
 
 MAX_HEAD: Final = 64 * 1024
-MAX_SIZE_LINE: Final = 4 * 1024
-"""A chunk's size with its extensions, or one line of trailers."""
-
-UNINSPECTED: Final = frozenset({"tls", "http2", "not-http", "server-first", "upgrade", "connect"})
-"""Reasons to relay blind that are nobody's fault."""
-GAVE_UP: Final = frozenset(
-    {
-        "bad-request",
-        "bad-response",
-        "framing",
-        "head-too-large",
-        "pipeline-too-deep",
-        "unsolicited-response",
-        "early-upgrade-data",
-    }
-)
-"""Reasons to stop following what had looked like HTTP/1."""
-
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _REQUEST_LINE: Final = re.compile(rb"[A-Z-]+ [^\r\n]* HTTP/1\.[01]\r?\n")
 _STATUS_LINE: Final = b"HTTP/1."
 _CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 _TLS_HANDSHAKE: Final = 0x16
-
-
-class Unfollowable(Exception):
-    """From here on we do not know what the bytes mean. ``reason`` is in ``UNINSPECTED`` or ``GAVE_UP``."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class Sink(Protocol):
-    """Takes the decoded bytes of a body."""
-
-    def add(self, data: bytes) -> None: ...
+_SPACE: Final = 0x20
 
 
 class Expect(Enum):
@@ -73,6 +42,12 @@ class Expect(Enum):
     UNTIL_CLOSE = auto()
     UPGRADE = auto()
     """A request asked for another protocol: nothing may follow before the answer."""
+
+
+# Members of an Enum are slow to reach; these are reached with every segment.
+_HEAD: Final = Expect.HEAD
+_SIZED: Final = Expect.SIZED
+_UPGRADE: Final = Expect.UPGRADE
 
 
 class Reader:
@@ -89,7 +64,7 @@ class Reader:
         self.partial = bytearray()
         """What of an unfinished head has come so far."""
         self._remaining = 0
-        self._chunks: _Chunks | None = None
+        self._chunks: Chunks | None = None
         self._body: Sink | None = None
 
     @property
@@ -99,32 +74,31 @@ class Reader:
 
     def feed(self, data: bytes, start: int) -> int:
         """The next segment is ``data[start:end]``; returns ``end``, always beyond ``start``."""
+        expect = self.expect
+        if expect is _HEAD and not self.partial:
+            end = data.find(_END_OF_HEAD, start) + 4
+            if end != 3 and data[start] > _SPACE:
+                self._begin(data[start:end])  # no copy when it is the whole chunk
+                return end
         self.head = None
         self.ended = False
-        expect = self.expect
-        if expect is Expect.HEAD:
-            return self._feed_head(data, start)
+        if expect is _HEAD:
+            return self._feed_rest_of_head(data, start) if self.partial else self._feed_start_of_head(data, start)
         if expect is Expect.SIZED:
             return self._feed_sized(data, start)
         if expect is Expect.CHUNKED:
             return self._feed_chunked(data, start)
-        if expect is Expect.UPGRADE:
+        if expect is _UPGRADE:
             raise Unfollowable("early-upgrade-data")
         if self._body is not None:
             self._body.add(data[start:])
         return len(data)
 
-    def _feed_head(self, data: bytes, start: int) -> int:
-        if self.partial:
-            return self._feed_rest_of_head(data, start)
-        end = data.find(_END_OF_HEAD, start) + 4
-        if end == 3:
-            self.partial += data[start:]
-            self._check_partial()
-            return len(data)
-        head = data[start:end]  # no copy when it is the whole chunk
-        self._begin(head)
-        return end
+    def _feed_start_of_head(self, data: bytes, start: int) -> int:
+        """Not all of it is here yet, or it starts strangely."""
+        self.partial += data[start:]
+        self._check_partial()
+        return len(data)
 
     def _feed_rest_of_head(self, data: bytes, start: int) -> int:
         partial = self.partial
@@ -144,7 +118,8 @@ class Reader:
             raise Unfollowable("head-too-large")
         self._read_head(head)
         self.head = head
-        self.ended = self.expect is Expect.HEAD or self.expect is Expect.UPGRADE
+        expect = self.expect
+        self.ended = expect is _HEAD or expect is _UPGRADE
 
     def _read_head(self, head: bytes) -> None:
         """Judge the head and set what to expect behind it."""
@@ -189,7 +164,7 @@ class Reader:
 class RequestReader(Reader):
     """What clients send. ``method`` and ``target`` are those of the last head, raw."""
 
-    __slots__ = ("_complete", "_first", "_headers_complete", "method", "target", "upgrade")
+    __slots__ = ("_complete", "_first", "method", "target", "upgrade")
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,30 +174,24 @@ class RequestReader(Reader):
         """Whether the last request asked for another protocol (``Upgrade`` or ``CONNECT``)."""
         self._first = True
         self._complete = False
-        self._headers_complete = False
 
-    # httptools calls these; it skips (and pays nothing for) the ones we do not have.
+    # httptools calls these; it skips, and pays nothing for, the ones we do not have.
     def on_url(self, url: bytes) -> None:
         self.target += url
-
-    def on_headers_complete(self) -> None:
-        self._headers_complete = True
 
     def on_message_complete(self) -> None:
         self._complete = True
 
-    def _feed_head(self, data: bytes, start: int) -> int:
-        if data[start] in b"\r\n" and not self.partial:
-            # Empty lines before a request are to be ignored (RFC 9112, 2.2); they belong to no message.
-            end = start + 1
-            while end < len(data) and data[end] in b"\r\n":
-                end += 1
-            return end
-        return super()._feed_head(data, start)
+    def _feed_start_of_head(self, data: bytes, start: int) -> int:
+        end = start
+        while end < len(data) and data[end] in b"\r\n":
+            end += 1
+        # Empty lines before a request are to be ignored (RFC 9112, 2.2); they belong to no message.
+        return end if end > start else super()._feed_start_of_head(data, start)
 
     def _read_head(self, head: bytes) -> None:
         self.target = b""
-        self._complete = self._headers_complete = False
+        self._complete = False
         parser = HttpRequestParser(self)
         try:
             parser.feed_data(head)
@@ -230,42 +199,35 @@ class RequestReader(Reader):
             pass
         except HttpParserError as error:
             raise self._not_http(head) from error
-        if not self._headers_complete or head.startswith(b"PRI "):
+        self.method = method = parser.get_method()
+        if method == b"PRI":
             raise self._not_http(head)
         self._first = False
-        self.method = parser.get_method()
         self.upgrade = parser.should_upgrade()
         if self.upgrade:
             self._read_upgrade(head)
         elif not self._complete:
-            self._expect_body(head, parser)
-            if self.expect is Expect.HEAD:
+            self._expect_body(head)
+            if self.expect is _HEAD:
                 raise Unfollowable("framing")
 
-    def _expect_body(self, head: bytes, parser: HttpRequestParser) -> None:
+    def _expect_body(self, head: bytes) -> None:
         lower = head.lower()
         if b"\r\ntransfer-encoding:" in lower:
+            judge = Judge()
+            parser = HttpRequestParser(judge)
+            parser.feed_data(_CHUNKED_HEAD)  # of the head all else is judged already
             self.expect = Expect.CHUNKED
-            self._chunks = _Chunks(parser, self)
+            self._chunks = Chunks(parser, judge)
         elif b"\r\ncontent-length:" in lower:
             self._expect_sized(head, lower)
 
     def _read_upgrade(self, head: bytes) -> None:
-        """With an upgrade httptools declares the message complete whatever its body; so ask again without one."""
+        # httptools declares an upgrade complete whatever its body; so what the head says has to do.
         if self.method != b"CONNECT":
-            parser = HttpRequestParser(self)
-            target = self.target
-            parser.feed_data(_CHUNKED_HEAD)
-            self.target = target
-            self._complete = False
-            self._expect_body(head, parser)
-        if self.expect is Expect.HEAD:
-            self.expect = Expect.UPGRADE
-
-    @property
-    def complete(self) -> bool:
-        """What llhttp says of a chunked body."""
-        return self._complete
+            self._expect_body(head)
+        if self.expect is _HEAD:
+            self.expect = _UPGRADE
 
     def _end(self) -> None:
         super()._end()
@@ -300,36 +262,18 @@ class RequestReader(Reader):
 class ResponseReader(Reader):
     """What servers answer. Before each ``feed`` the caller sets ``bodiless`` if the request was a HEAD."""
 
-    __slots__ = ("_complete", "_headers_complete", "bodiless", "status")
+    __slots__ = ("bodiless", "status")
 
     def __init__(self) -> None:
         super().__init__()
         self.bodiless = False
         self.status = 0
-        self._complete = False
-        self._headers_complete = False
-
-    def on_headers_complete(self) -> None:
-        self._headers_complete = True
-
-    def on_message_complete(self) -> None:
-        self._complete = True
-
-    @property
-    def complete(self) -> bool:
-        """What llhttp says of a chunked body."""
-        return self._complete
 
     def collect(self, head: bytes, sink: Sink) -> None:
         """Directly after ``head``: let ``sink`` have the body of this message, without its chunking."""
         self._body = sink
         if self.expect is Expect.CHUNKED:
-            # llhttp copies bodies out for whoever listens from the start; so only now there is one that listens.
-            body = _Body(sink)
-            parser = HttpResponseParser(body)
-            with suppress(HttpParserUpgrade):
-                parser.feed_data(head)
-            self._chunks = _Chunks(parser, body)
+            self._expect_chunked(head, CollectingJudge(sink))
 
     def collect_no_more(self) -> None:
         """The rest of this body interests nobody. (A chunked one is still decoded; its sink drops it.)"""
@@ -338,30 +282,39 @@ class ResponseReader(Reader):
     def _read_head(self, head: bytes) -> None:
         if not head.startswith(_STATUS_LINE):
             raise Unfollowable("bad-response")
-        self._complete = self._headers_complete = False
-        parser = HttpResponseParser(self)
+        parser = HttpResponseParser(None)
         try:
             parser.feed_data(head)
         except HttpParserUpgrade:
             pass  # 101, or a header that mentions upgrades: the status decides, not llhttp
         except HttpParserError as error:
-            # httptools takes the pause at a 101 that lacks "Connection: Upgrade" for an error.
-            if not self._headers_complete or parser.get_status_code() != 101:
+            # httptools takes llhttp's pause at a 101 without "Connection: Upgrade" for an error.
+            if parser.get_status_code() != 101:
                 raise Unfollowable("bad-response") from error
-        if not self._headers_complete:
-            raise Unfollowable("bad-response")
         self.status = status = parser.get_status_code()
         if self.bodiless or status < 200 or status == 204 or status == 304:
-            self.expect = Expect.HEAD
             return
+        at = head.find(b"\r\nContent-Length: ")
+        if at > 0:  # as nearly everybody writes it
+            value = head[at + 18 : head.find(b"\r\n", at + 18)]
+            if value.isdigit() and len(value) < 20:
+                self._remaining = size = int(value)
+                self.expect = _SIZED if size else _HEAD
+                return
         lower = head.lower()
         if b"\r\ncontent-length:" in lower:
             self._expect_sized(head, lower)
         elif b"\r\ntransfer-encoding:" in lower and _is_chunked(head, lower):
-            self.expect = Expect.CHUNKED
-            self._chunks = _Chunks(parser, self)
+            self._expect_chunked(head, Judge())
         else:
             self.expect = Expect.UNTIL_CLOSE
+
+    def _expect_chunked(self, head: bytes, judge: Judge) -> None:
+        parser = HttpResponseParser(judge)
+        with suppress(HttpParserUpgrade):
+            parser.feed_data(head)
+        self.expect = Expect.CHUNKED
+        self._chunks = Chunks(parser, judge)
 
     def end_by_close(self) -> bool:
         """The server has closed: whether that is how this message was meant to end."""
@@ -374,87 +327,6 @@ class ResponseReader(Reader):
         super()._check_partial()
         if not self.partial.startswith(_STATUS_LINE[: len(self.partial)]):
             raise Unfollowable("bad-response")
-
-
-class _Judge(Protocol):
-    """Whom llhttp has told that the message is complete."""
-
-    @property
-    def complete(self) -> bool: ...
-
-
-class _Body:
-    """What httptools calls while a body is collected."""
-
-    __slots__ = ("_sink", "complete")
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.complete = False
-
-    def on_body(self, data: bytes) -> None:
-        self._sink.add(data)
-
-    def on_message_complete(self) -> None:
-        self.complete = True
-
-
-class _Chunks:
-    """A walk from chunk size to chunk size, and llhttp's word for it."""
-
-    __slots__ = ("_judge", "_line", "_parser", "_skip", "_trailers", "complete")
-
-    def __init__(self, parser: HttpRequestParser | HttpResponseParser, judge: _Judge) -> None:
-        self._parser = parser
-        self._judge = judge
-        self._line = b""
-        self._skip = 0
-        self._trailers = False
-        self.complete = False
-
-    def feed(self, data: bytes, start: int) -> int:
-        end = self._walk(data, start)
-        try:
-            self._parser.feed_data(data[start:end])
-        except HttpParserUpgrade:
-            pass  # said behind the body of a message that mentioned upgrades
-        except HttpParserError as error:
-            raise Unfollowable("framing") from error
-        if self._judge.complete is not self.complete:
-            raise Unfollowable("framing")
-        return end
-
-    def _walk(self, data: bytes, at: int) -> int:
-        size = len(data)
-        while True:
-            if self._skip:
-                step = min(self._skip, size - at)
-                self._skip -= step
-                at += step
-            line_end = data.find(b"\n", at, at + MAX_SIZE_LINE)
-            if line_end < 0:
-                self._line += data[at:]
-                if len(self._line) > MAX_SIZE_LINE:
-                    raise Unfollowable("framing")
-                return size
-            line = (self._line + data[at:line_end]).rstrip(b"\r")
-            self._line = b""
-            at = line_end + 1
-            if not self._trailers:
-                self._read_size(line)
-            elif not line:
-                self.complete = True
-                return at
-
-    def _read_size(self, line: bytes) -> None:
-        try:
-            size = int(line.partition(b";")[0], 16)
-        except ValueError as error:
-            raise Unfollowable("framing") from error
-        if size > 0:
-            self._skip = size + 2
-        else:
-            self._trailers = True
 
 
 def header(head: bytes, lower: bytes, name: bytes) -> bytes | None:

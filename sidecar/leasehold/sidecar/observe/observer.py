@@ -34,8 +34,9 @@ from leasehold.sidecar.observe.exchanges import (
     intent_of,
     unfinished,
 )
-from leasehold.sidecar.observe.http1 import Expect, RequestReader, ResponseReader, Unfollowable, header
+from leasehold.sidecar.observe.http1 import Expect, RequestReader, ResponseReader, header
 from leasehold.sidecar.observe.matching import NO_CANDIDATES, Matcher, OwnerRules, RulesView, authority_of
+from leasehold.sidecar.observe.reasons import Unfollowable
 
 MAX_OUTSTANDING: Final = 64
 """Requests without a final response on one connection; no client pipelines deeper."""
@@ -251,7 +252,7 @@ class Observer:
         if status < 300 and exchange.method == "CONNECT":
             raise Unfollowable("connect")
         self._answered_any = True
-        if self._requests.expect is Expect.UPGRADE and len(self._outstanding) == 1:
+        if self._requests.upgrade and self._requests.expect is Expect.UPGRADE and len(self._outstanding) == 1:
             self._requests.resume()
         if not exchange.candidates:
             return ()
