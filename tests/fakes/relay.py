@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -215,9 +217,6 @@ class Stream:
         self.writer.write_eof()
 
     def reset(self) -> None:
-        import socket
-        import struct
-
         option = struct.pack("ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
         self.writer.transport.abort()

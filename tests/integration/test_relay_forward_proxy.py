@@ -9,9 +9,10 @@ import pytest
 import uvloop
 from leasehold.sidecar.capture.forward_proxy import ForwardProxyListener, to_origin_form
 from leasehold.sidecar.capture.listener import Address
+from leasehold.sidecar.observe.matching import Matcher
 from leasehold.sidecar.ports import Outcome
 
-from tests.fakes.relay import RULES, ScriptedOwner, World, world
+from tests.fakes.relay import RULES, ScriptedOwner, Stream, World, rules, world
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy:DeprecationWarning")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -53,7 +54,8 @@ def origin(path: str = "/x", method: str = "GET", more: str = "") -> bytes:
         (b"GET http://h?q HTTP/1.1\r\n\r\n", b"GET /?q HTTP/1.1\r\n\r\n"),
         (b"OPTIONS http://h HTTP/1.1\r\n\r\n", b"OPTIONS * HTTP/1.1\r\n\r\n"),
         (
-            b"GET http://h/ HTTP/1.1\r\nA: 1\r\nproxy-connection: keep-alive\r\nProxy-Authorization: x\r\nX-Proxy-Connection: 2\r\n\r\n",
+            b"GET http://h/ HTTP/1.1\r\nA: 1\r\nproxy-connection: keep-alive\r\nProxy-Authorization: x\r\n"
+            b"X-Proxy-Connection: 2\r\n\r\n",
             b"GET / HTTP/1.1\r\nA: 1\r\nX-Proxy-Connection: 2\r\n\r\n",
         ),
     ],
@@ -106,10 +108,6 @@ async def test_calls_through_the_proxy_are_observed(proxied: World) -> None:
     await app.expect(OK)
     assert proxied.registrar.ids == []  # the target names the owner, and it is not the one of the Host header
     text = RULES.replace("other.test:8080", str(proxied.owner.address))
-    from leasehold.sidecar.observe.matching import Matcher
-
-    from tests.fakes.relay import rules
-
     proxied.rules.matcher = Matcher.compile(rules(text))
     app.send(get(proxied.owner, "/v1/blobs/b-1") + get(proxied.owner, "/v1/blobs/b-2", "PUT", "Content-Length: 0\r\n"))
     await owner.expect(origin("/v1/blobs/b-1") + origin("/v1/blobs/b-2", "PUT", "Content-Length: 0\r\n"))
@@ -155,8 +153,8 @@ async def test_connect_is_a_blind_tunnel(proxied: World) -> None:
     assert proxied.metrics.counts["uninspected connect"] == 1
 
 
-async def says(app: object, status: bytes) -> bytes:
-    text = await app.rest()  # type: ignore[attr-defined]
+async def says(app: Stream, status: bytes) -> bytes:
+    text = await app.rest()
     assert text.startswith(b"HTTP/1.1 " + status + b"\r\n"), text
     assert b"Connection: close" in text
     return text

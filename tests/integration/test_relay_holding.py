@@ -45,6 +45,7 @@ POST = call("POST", "/v1/blobs", b"data")
 PUT = call("PUT", "/v1/blobs/b-9", b"data")
 NOTE = call("PUT", "/v1/notes/n-1", b"data")
 CREATED = answer("201 Created", b'{"id": "b-1"}')
+CHUNKED = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n"
 OTHER = call("GET", "/elsewhere")
 OK = answer("200 OK", b"ok")
 
@@ -174,7 +175,7 @@ async def test_a_registrar_that_fails_delays_nothing(relayed: World) -> None:
     ("request_", "response", "why"),
     [
         (POST, answer("201 Created", b'{"id": "' + b"x" * 5000 + b'"}'), "body-too-large"),
-        (POST, b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n1388\r\n" + b" " * 5000 + b"\r\n0\r\n\r\n", "body-too-large"),
+        (POST, CHUNKED + b"1388\r\n" + b" " * 5000 + b"\r\n0\r\n\r\n", "body-too-large"),
         (POST, answer("201 Created", b"<p>", "Content-Type: text/html\r\n"), "body-unreadable"),
         (POST, answer("201 Created", b"xx", "Content-Encoding: br\r\n"), "body-unreadable"),
         (POST, answer("201 Created", b"{]"), "body-unreadable"),

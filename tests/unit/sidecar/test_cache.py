@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leasehold.protocol.names import CallId, Holder, Resource
+from leasehold.protocol.names import CallId, Holder
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules import On, Rule
 from leasehold.sidecar.holds.cache import AlreadyHeld, Cache, Joined

@@ -74,6 +74,8 @@ class HttpOwner:
             return Answer(Verdict.MISCONFIGURED, f"TLS: {error}")
         except (aiohttp.ClientError, ConnectionError) as error:
             return Answer(Verdict.UNKNOWN, f"{type(error).__name__}: {error}")
+        except TimeoutError:
+            raise  # an OSError, but about time: the caller's business
         except OSError as error:
             # A secret or certificate that cannot be read.
             return Answer(Verdict.MISCONFIGURED, str(error))
@@ -151,7 +153,7 @@ class HttpOwner:
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=float(self.owner.limits.timeout)),
+                timeout=aiohttp.ClientTimeout(total=None),  # bounded by the caller, who knows more
             )
             self._tls_seen = seen
         return self._session
