@@ -54,9 +54,8 @@ def origin(path: str = "/x", method: str = "GET", more: str = "") -> bytes:
         (b"GET http://h?q HTTP/1.1\r\n\r\n", b"GET /?q HTTP/1.1\r\n\r\n"),
         (b"OPTIONS http://h HTTP/1.1\r\n\r\n", b"OPTIONS * HTTP/1.1\r\n\r\n"),
         (
-            b"GET http://h/ HTTP/1.1\r\nA: 1\r\nproxy-connection: keep-alive\r\nProxy-Authorization: x\r\n"
-            b"X-Proxy-Connection: 2\r\n\r\n",
-            b"GET / HTTP/1.1\r\nA: 1\r\nX-Proxy-Connection: 2\r\n\r\n",
+            b"GET http://h/ HTTP/1.1\r\nA: 1\r\nproxy-connection: close\r\nProxy-Authorization: x\r\nX-P: 2\r\n\r\n",
+            b"GET / HTTP/1.1\r\nA: 1\r\nX-P: 2\r\n\r\n",
         ),
     ],
 )
@@ -206,3 +205,16 @@ async def test_a_host_that_cannot_be_resolved_is_a_502(proxied: World) -> None:
     app = await proxied.app()
     app.send(b"GET http://" + b"a" * 300 + b"/ HTTP/1.1\r\nHost: a\r\n\r\n")
     await says(app, b"502 Bad Gateway")
+
+
+async def test_what_cannot_be_read_goes_to_no_owner(proxied: World, other: ScriptedOwner) -> None:
+    app = await proxied.app()
+    app.send(get(proxied.owner))
+    owner = await proxied.owner.accepted()
+    await owner.expect(origin())
+    owner.send(OK)
+    await app.expect(OK)
+    app.send(get(other, more="Authorization: secret\r\nbroken\r\n"))
+    await says(app, b"400 Bad Request")
+    assert await owner.rest() == b""
+    assert proxied.metrics.counts["gave-up bad-request"] == 1

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
+from leasehold.control_plane import observe
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.lifecycle import State, Step
 from leasehold.protocol.etcd.client import EtcdClient
@@ -37,7 +38,9 @@ class Stage(World):
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
+async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    # The watch reports its progress in real time, which the standing clock outruns.
+    monkeypatch.setattr(observe, "SILENCE_SECONDS", float("inf"))
     async with AsyncExitStack() as stack:
         fake = await stack.enter_async_context(FakeEtcd())
         owner = await stack.enter_async_context(Owner())
@@ -160,7 +163,8 @@ async def test_a_lost_event_is_found_by_the_scan(stage: Stage) -> None:
     assert plane.brake.warm_up.left(stage.clock.now()) > 0, "who knows what else was missed"
 
 
-async def test_silence_is_a_gap(stage: Stage) -> None:
+async def test_silence_is_a_gap(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observe, "SILENCE_SECONDS", 3.5)
     plane = await stage.leading(rule_set(stage))
     await stage.hand.attach("alive", ttl=10**6, says_ttl=20)
     await eventually("the holder is known", lambda: plane.index.holders())

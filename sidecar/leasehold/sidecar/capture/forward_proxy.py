@@ -23,7 +23,7 @@ from leasehold.sidecar.capture.refusal import not_a_proxy_request, unreachable
 from leasehold.sidecar.capture.relay import Link, Links
 from leasehold.sidecar.capture.server import RelayServer
 from leasehold.sidecar.capture.sides import OwnerSide
-from leasehold.sidecar.observe.exchanges import Exchange, Head, Piece
+from leasehold.sidecar.observe.exchanges import Exchange, GaveUp, Head, Piece
 from leasehold.sidecar.observe.matching import authority_of
 
 _ORIGIN: Final = re.compile(rb"[Hh][Tt][Tt][Pp]://[^/?]*")
@@ -62,20 +62,27 @@ class ProxyLink(Link):
     # --- requests ---------------------------------------------------------------------------------------------
 
     def requests(self, pieces: Sequence[Piece]) -> None:
-        heads = False
-        for piece in pieces:
-            if isinstance(piece, Head):
-                heads = True
+        head_follows = False
+        for piece in self._readable(pieces):
+            if not isinstance(piece, bytes):
+                head_follows = head_follows or isinstance(piece, Head)
                 self.mark(piece)
-            elif not isinstance(piece, bytes):
-                self.mark(piece)
-            elif heads:
-                heads = False
+            elif head_follows:
+                head_follows = False
                 self.to_owner.write(b"" if self._swallow else to_origin_form(piece))
                 self._swallow = False
             else:
                 self.to_owner.write(piece)
         self.settle()
+
+    def _readable(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
+        """A request that cannot be read names no owner; so no owner may see it: not the one of the last request."""
+        last = pieces[-1] if pieces else None
+        observer = self.observer
+        if not isinstance(last, GaveUp) or last.reason in _BLIND or observer is None or not observer.between_requests:
+            return pieces
+        unreadable = max(n for n, piece in enumerate(pieces) if isinstance(piece, bytes))
+        return [*pieces[:unreadable], *pieces[unreadable + 1 :]]
 
     def route(self, mark: Head) -> None:
         exchange = mark.exchange
@@ -156,13 +163,16 @@ class ProxyLink(Link):
         return observer.idle or bool(self._switches and observer.is_next(self._switches[0].exchange))
 
     def gave_up(self, reason: str) -> None:
+        observer = self.observer
         super().gave_up(reason)
-        if reason in _BLIND:
+        if observer is None or reason in _BLIND or not observer.between_requests:
             return
-        # Where the next request begins is not known any more, and it must not go to the wrong owner.
-        if self.owner is None and self._current is None:
+        # Where the next request would begin is not known any more: none goes anywhere.
+        if observer.all_answered:
             self.to_owner.close()
-            self.say_last(not_a_proxy_request("this does not look like HTTP/1", "GET"))
+            self.say_last(not_a_proxy_request("this cannot be read as HTTP/1", "GET"))
+        elif self._current is None:
+            self.to_owner.close()
 
 
 def destination(exchange: Exchange) -> tuple[Address | None, str]:

@@ -81,9 +81,11 @@ class Side(asyncio.Protocol):
     def reset(self) -> None:
         """As if the peer had died: what was not sent is lost, and whoever reads gets an error, not an end."""
         transport = self.transport
-        if transport is not None and not transport.is_closing():
+        if transport is None:
+            return
+        if not transport.is_closing():
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-            transport.abort()
+        transport.abort()
 
 
 class AppSide(Side):

@@ -89,6 +89,16 @@ class Observer:
         return not self._outstanding and not self._requests.midway and not self._responses.midway
 
     @property
+    def between_requests(self) -> bool:
+        """The next byte from the client begins a request, or does what should."""
+        return self._requests.expect is Expect.HEAD
+
+    @property
+    def all_answered(self) -> bool:
+        """No request is without its final response."""
+        return not self._outstanding
+
+    @property
     def awaits_finding(self) -> bool:
         """Some call that was sent whole may still turn out to match."""
         return not self._requests.midway and any(
