@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
@@ -71,11 +72,20 @@ class ControlPlane:
             deadline=deadline, jitter=jitter,
         )  # fmt: skip
         self.collector = Collector(
-            index, clock, self.leadership, self.brake, reaper, graces, sweeper, self.owners, jitter=jitter
+            index,
+            clock,
+            self.leadership,
+            self.brake,
+            reaper,
+            graces,
+            sweeper,
+            self.owners,
+            hears=lambda: self.observer.hears,
+            jitter=jitter,
         )
         self.observer = Observer(
             client, client, keys, index, clock, scan_seconds=config.scan_seconds,
-            on_change=self.collector.on_index, on_gap=self.collector.on_gap,
+            on_change=self.collector.on_index, on_blind=self.brake.on_blind, on_gap=self.collector.on_gap,
             on_shard_gone=self.leadership.on_shard_gone,
         )  # fmt: skip
         self.loader = RuleLoader(client, keys, clock, config.rules, deadline=deadline) if config.rules else None
@@ -169,9 +179,12 @@ class ControlPlane:
             "backlog": stages,
             "index": {"resources": len(self.index), "holders": len(self.index.holders())},
             "owners": self.owners.states(),
-            "unreadable": {key.decode("ascii", "replace"): why for key, why in self.index.unreadable.items()},
+            "unreadable": {"count": len(self.index.unreadable), "first": self._first_unreadable()},
             "scan_corrections": self.observer.sight.corrections,
         }
+
+    def _first_unreadable(self) -> dict[str, str]:
+        return {key.decode("ascii", "replace"): why for key, why in islice(self.index.unreadable.items(), 100)}
 
     def _show_metrics(self) -> None:
         def view(name: str, text: str, labels: Iterable[str], read: object) -> None:

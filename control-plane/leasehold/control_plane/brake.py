@@ -56,6 +56,10 @@ class Brake:
             return f"etcd is another cluster ({self._serving}) than the one pinned ({pinned.cluster_id})"
         return ""
 
+    def on_blind(self, reason: str) -> None:
+        """A gap began: nothing is prepared until it is over, and for the warm-up after it."""
+        self.warm_up.forget(reason)
+
     def may_condemn(self) -> Instant | None:
         """From when on; ``None``: not until something changes."""
         return None if self.why_not else Instant(float("-inf"))

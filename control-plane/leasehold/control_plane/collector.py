@@ -8,7 +8,7 @@ has nominated is offered anew, so nothing depends on an event that came at the w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 from leasehold.control_plane.brake import Brake
@@ -47,8 +47,10 @@ class Collector:
         sweeper: Sweeper,
         owners: Owners,
         *,
+        hears: Callable[[], bool],
         jitter: Callable[[], float],
     ) -> None:
+        self.hears = hears
         self._index, self._clock, self._leadership, self._brake = index, clock, leadership, brake
         self._graces, self._sweeper, self._jitter = graces, sweeper, jitter
         self._fence = Revision(0)
@@ -63,7 +65,7 @@ class Collector:
         self.crews = {
             Step.CONDEMN: crew(Step.CONDEMN, reaper.condemn, brake.may_condemn),
             Step.REVIVE: crew(Step.REVIVE, reaper.revive, lambda: ALWAYS),
-            Step.PREPARE: crew(Step.PREPARE, reaper.prepare, brake.may_prepare),
+            Step.PREPARE: crew(Step.PREPARE, reaper.prepare, lambda: brake.may_prepare() if self.hears() else None),
             Step.SWEEP: crew(
                 Step.SWEEP, sweeper.sweep, lambda: ALWAYS, SWEEPS_AT_ONCE, room=owners.room, reopens=owners.reopens
             ),
@@ -79,13 +81,14 @@ class Collector:
             if self._index.policy_changed or self._armed != self._index.armed:
                 self._feed_everything()
             else:
-                self._feed(fresh.items())
+                self._drop_overtaken(fresh)
+                self._feed((resource, step) for resource, step in fresh.items() if step is not None)
         self._index.policy_changed, self._armed = False, self._index.armed
         self._brake.seen()
         self._wake()
 
     def on_gap(self, reason: str) -> None:
-        """Something may have been missed: warm up, and offer everything anew."""
+        """Something may have been missed: warm up, and offer everything anew. Also after the first list."""
         self.synced = True
         self._brake.on_gap(reason)
         self._feed_everything()
@@ -127,6 +130,12 @@ class Collector:
         if self._leadership.leading and self.synced:
             for step, resources in self._index.nominated.items():
                 self._feed((resource, step) for resource in list(resources))
+
+    def _drop_overtaken(self, fresh: Mapping[Resource, Step | None]) -> None:
+        for resource, step in fresh.items():
+            for stage, crew in self.crews.items():
+                if stage is not step:
+                    crew.backlog.discard(resource)
 
     def _feed(self, due: Iterable[tuple[Resource, Step]]) -> None:
         now = Instant(self._clock.now())

@@ -47,7 +47,8 @@ class Sight:
 
 
 class Observer:
-    """Keeps the index. ``on_change`` after every batch, ``on_gap(reason)`` whenever something may have been missed."""
+    """Keeps the index. ``on_change`` after every batch; ``on_blind(reason)`` when a gap begins and ``on_gap(reason)``
+    when one is over: something may have been missed."""
 
     def __init__(
         self,
@@ -59,12 +60,14 @@ class Observer:
         *,
         scan_seconds: float,
         on_change: Callable[[], None],
+        on_blind: Callable[[str], None],
         on_gap: Callable[[str], None],
         on_shard_gone: Callable[[Revision], None],
     ) -> None:
         self._store, self._watches, self._keys, self._index, self._clock = store, watches, keys, index, clock
         self._scan_seconds = scan_seconds
-        self._on_change, self._on_gap, self._on_shard_gone = on_change, on_gap, on_shard_gone
+        self._on_change, self._on_blind, self._on_gap = on_change, on_blind, on_gap
+        self._on_shard_gone = on_shard_gone
         self._shards = {keys.shard(0)}
         self._advanced = Bell(clock)
         self._scanning = False
@@ -81,6 +84,7 @@ class Observer:
                 except Compacted as error:
                     self.sight.synced = False
                     self.sight.trouble = "the watch fell behind a compaction; listing again"
+                    self._on_blind(self.sight.trouble)
                     log.warning("watch_compacted", revision=error.compact_revision)
                 except StoreError as error:
                     self.sight.trouble = f"etcd: {error}"
@@ -91,6 +95,11 @@ class Observer:
     def silence(self) -> float:
         """Seconds since etcd was last heard from."""
         return self._clock.now() - self.sight.heard_at
+
+    @property
+    def hears(self) -> bool:
+        """Whether what is known is fresh. False: the next thing heard will be the end of a gap."""
+        return self.sight.synced and self.silence <= SILENCE_SECONDS
 
     # --- list ---------------------------------------------------------------------------------------------------
 
