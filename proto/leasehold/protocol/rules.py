@@ -322,7 +322,7 @@ def _rule_nonsense(rule: Rule, owner: Owner | None) -> Iterator[tuple[str, str]]
     if rule.id_pattern is not None:
         try:
             re.compile(rule.id_pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             yield "id_pattern", f"expected a regular expression: {error}"
 
 
@@ -367,7 +367,7 @@ def _source_nonsense(where: str, source: Source, variables: tuple[str, ...] | No
     if source.json is not None:
         try:
             jmespath.compile(source.json)
-        except jmespath.exceptions.JMESPathError as error:
+        except (jmespath.exceptions.JMESPathError, RecursionError) as error:
             yield f"{where}.json", f"expected a JMESPath expression: {error}"
     if source.path is not None and source.path not in (variables or ()):
         known = ", ".join(variables or ()) or "none here"

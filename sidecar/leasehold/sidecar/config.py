@@ -7,6 +7,7 @@ put aside and the rest is checked for meaning all the same.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import re
@@ -33,7 +34,7 @@ class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EtcdSection(_Model, frozen=True):
-    """Where etcd is, and how long one call to it may take."""
+    """Where etcd is, and how long one call to it may take. Files are relative to the configuration's folder."""
 
     endpoints: tuple[str, ...] = ()
     tls: TlsConfig | None = None
@@ -155,10 +156,14 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
     text = read_configuration(path)
     hostname = socket.gethostname()
     environment = {"HOSTNAME": hostname, **environment}
-    document, mistakes = _read(text, str(path), environment)
+    document, mistakes, put_aside = _read(text, str(path), environment)
     rules: RuleSet | None = None
     if document is not None:
-        mistakes += (Mistake(str(path), where, problem) for where, problem in _nonsense(document, path.parent))
+        mistakes += (
+            Mistake(str(path), where, problem)
+            for where, problem in _nonsense(document, path.parent)
+            if not _explained(where, put_aside)
+        )
         try:
             rules = _rules(document.rules, path.parent, environment)
         except BadConfiguration as error:
@@ -176,28 +181,41 @@ def pace_of(probe: Probe) -> Pace:
 # --- form -------------------------------------------------------------------------------------------------------
 
 
-def _read(text: str, source: str, environment: Mapping[str, str]) -> tuple[Document | None, list[Mistake]]:
-    """The document, if anything of it can be understood, and what is wrong with its form."""
+_NEUTRAL: Mapping[str, object] = {
+    "capture": {"mode": "forward-proxy", "listen": "127.0.0.1:0"},
+    "endpoints": "https://127.0.0.1:2379",
+}
+"""What stands in a list for an item of a wrong form: nothing is wrong with its meaning, and the others keep their
+numbers."""
+
+
+def _read(text: str, source: str, environment: Mapping[str, str]) -> tuple[Document | None, list[Mistake], set[str]]:
+    """The document, if anything of it can be understood, what is wrong with its form, and what was put aside for it."""
+    put_aside: set[str] = set()
     try:
-        return load(Document, text, source, environment), []
+        return load(Document, text, source, environment), [], put_aside
     except BadConfiguration as error:
         mistakes = list(error.mistakes)
     try:
         rest = load(dict[str, Any], text, source, environment)
     except BadConfiguration:
-        return None, mistakes
-    put_aside: set[str] = set()
+        return None, mistakes, put_aside
     for _ in range(len(mistakes) + 8):
         try:
-            return convert(Document, rest, source), mistakes
+            return convert(Document, rest, source), mistakes, put_aside
         except BadConfiguration as error:
             found = error.mistakes
-        # What was put aside is missing now; that is no second mistake.
-        mistakes += (one for one in found if one not in mistakes and one.path not in put_aside)
+        mistakes += (one for one in found if one not in mistakes and not _explained(one.path, put_aside))
         for one in found:
-            put_aside.add(one.path)
+            if not one.problem.startswith("not a field"):  # nothing is missing without it
+                put_aside.add(one.path)
             _put_aside(rest, one.path)
-    return None, mistakes
+    return None, mistakes, put_aside
+
+
+def _explained(path: str, put_aside: set[str]) -> bool:
+    """Whether what is there, or part of it, was put aside: that it is missing now is no second mistake."""
+    return any(one == path or one.startswith((f"{path}.", f"{path}[")) for one in put_aside)
 
 
 def _put_aside(document: Any, path: str) -> None:
@@ -206,11 +224,14 @@ def _put_aside(document: Any, path: str) -> None:
         int(step[1:-1]) if step[0] == "[" else step for step in re.findall(r"[^.\[]+|\[\d+\]", path)
     ]
     while steps:
-        parent = document
+        parent, last = document, steps[-1]
         try:
             for step in steps[:-1]:
                 parent = parent[step]
-            del parent[steps[-1]]
+            if isinstance(last, int):
+                parent[last] = copy.deepcopy(_NEUTRAL[str(steps[-2])])
+            else:
+                del parent[last]
         except (KeyError, IndexError, TypeError):
             steps.pop()
             continue
@@ -222,10 +243,10 @@ def _put_aside(document: Any, path: str) -> None:
 
 def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
     yield from _name_nonsense(document)
-    yield from _etcd_nonsense(document.etcd)
+    yield from _etcd_nonsense(document.etcd, folder)
     yield from _lease_nonsense(document.lease)
     yield from _host_nonsense(document.host)
-    yield from _capture_nonsense(document.capture)
+    yield from _capture_nonsense(document.capture, document.admin.listen)
     if (document.rules.file is not None) == document.rules.etcd:
         yield "rules", "expected exactly one of: file: <path>, etcd: true"
     yield from _journal_nonsense(document.journal, folder)
@@ -246,7 +267,7 @@ def _name_nonsense(document: Document) -> Iterator[tuple[str, str]]:
         )
 
 
-def _etcd_nonsense(etcd: EtcdSection) -> Iterator[tuple[str, str]]:
+def _etcd_nonsense(etcd: EtcdSection, folder: Path) -> Iterator[tuple[str, str]]:
     if not etcd.endpoints:
         yield "etcd.endpoints", "expected at least one, e.g. http://127.0.0.1:2379"
     for n, endpoint in enumerate(etcd.endpoints):
@@ -258,18 +279,21 @@ def _etcd_nonsense(etcd: EtcdSection) -> Iterator[tuple[str, str]]:
         yield "etcd.deadline", f"expected more than 0s, got {etcd.deadline}"
     if (etcd.username is None) != (etcd.password_file is None):
         yield "etcd", "expected username and password_file together"
-    if etcd.password_file is not None and not os.access(etcd.password_file, os.R_OK):
-        yield "etcd.password_file", f"cannot be read: {etcd.password_file}"
+    yield from _unreadable("etcd.password_file", etcd.password_file, folder)
     if etcd.tls is not None:
-        yield from _tls_nonsense(etcd.tls)
+        yield from _tls_nonsense(etcd.tls, folder)
 
 
-def _tls_nonsense(tls: TlsConfig) -> Iterator[tuple[str, str]]:
+def _tls_nonsense(tls: TlsConfig, folder: Path) -> Iterator[tuple[str, str]]:
     if (tls.cert is None) != (tls.key is None):
         yield "etcd.tls", "expected cert and key together"
     for field, file in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
-        if file is not None and not os.access(file, os.R_OK):
-            yield f"etcd.tls.{field}", f"cannot be read: {file}"
+        yield from _unreadable(f"etcd.tls.{field}", file, folder)
+
+
+def _unreadable(where: str, file: str | None, folder: Path) -> Iterator[tuple[str, str]]:
+    if file is not None and not os.access(folder / file, os.R_OK):
+        yield where, f"cannot be read: {folder / file}"
 
 
 def _lease_nonsense(lease: LeaseSection) -> Iterator[tuple[str, str]]:
@@ -298,14 +322,14 @@ def _host_nonsense(host: HostSection) -> Iterator[tuple[str, str]]:
             yield f"host.{name}.failures", f"expected at least 1, got {probe.failures}"
 
 
-def _capture_nonsense(capture: tuple[CaptureSection, ...]) -> Iterator[tuple[str, str]]:
+def _capture_nonsense(capture: tuple[CaptureSection, ...], admin: str) -> Iterator[tuple[str, str]]:
     if not capture:
         yield "capture", 'expected at least one way in, e.g. {mode: forward-proxy, listen: "127.0.0.1:15002"}'
-    taken: set[str] = set()
+    taken = {admin}
     for n, way in enumerate(capture):
         yield from _address_nonsense(f"capture[{n}].listen", way.listen)
         if way.listen in taken and not way.listen.endswith(":0"):
-            yield f"capture[{n}].listen", f"expected each address once, found {way.listen} again"
+            yield f"capture[{n}].listen", f"expected each address once, admin.listen included; got {way.listen} again"
         taken.add(way.listen)
         if way.mode == "upstream":
             if way.to is None:
@@ -358,7 +382,7 @@ def _settings(document: Document, rules: RuleSet | None, folder: Path, hostname:
         tenant=Tenant(document.tenant),
         service=ServiceName(document.service),
         instance=instance,
-        etcd=EtcdConfig(list(etcd.endpoints), etcd.tls, etcd.username, etcd.password_file, float(etcd.deadline)),
+        etcd=_etcd(etcd, folder),
         ttl_seconds=math.ceil(document.lease.ttl),
         service_ttl_seconds=math.ceil(document.lease.service_ttl),
         host=kind,
@@ -370,6 +394,18 @@ def _settings(document: Document, rules: RuleSet | None, folder: Path, hostname:
         journal=folder / document.journal,
         admin=Address.parse(document.admin.listen),
     )
+
+
+def _etcd(etcd: EtcdSection, folder: Path) -> EtcdConfig:
+    """Files are relative to the configuration's folder, wherever we were started."""
+
+    def resolved(file: str | None) -> str | None:
+        return None if file is None else str(folder / file)
+
+    tls = etcd.tls
+    if tls is not None:
+        tls = msgspec.structs.replace(tls, ca=resolved(tls.ca), cert=resolved(tls.cert), key=resolved(tls.key))
+    return EtcdConfig(list(etcd.endpoints), tls, etcd.username, resolved(etcd.password_file), float(etcd.deadline))
 
 
 def _instance(hostname: str) -> str:

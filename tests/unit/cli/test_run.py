@@ -38,6 +38,13 @@ def test_what_was_relative_to_the_written_file_is_so_no_more() -> None:
     assert document["rules"] == {"file": "/etc/app/rules.yaml"}
     assert document["journal"] == "/var/journals/mine"
     assert json.loads(derive("rules: {etcd: true}"))["rules"] == {"etcd": True}
+    etcd = json.loads(derive("etcd: {password_file: secret, tls: {ca: ca.pem, cert: /tls/me.pem}}"))["etcd"]
+    assert etcd == {"password_file": "/etc/app/secret", "tls": {"ca": "/etc/app/ca.pem", "cert": "/tls/me.pem"}}
+
+
+@pytest.mark.parametrize("text", ["etcd: 1", "etcd: {tls: [ca]}", "rules: rules.yaml", "journal: [a]"])
+def test_what_is_no_file_is_left_to_the_sidecar_to_refuse(text: str) -> None:
+    assert json.loads(derive(text))
 
 
 @pytest.mark.parametrize("text", ["- a list", "text", ": ["])

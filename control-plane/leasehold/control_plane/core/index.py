@@ -26,7 +26,7 @@ from leasehold.control_plane.core.lifecycle import TABLE as LIFECYCLE
 from leasehold.control_plane.core.policy import Policy
 from leasehold.control_plane.core.warmup import Attendance
 from leasehold.protocol.keyspace import Family, Key, Keyspace
-from leasehold.protocol.names import ClassName, Holder, OwnerName, Resource, Revision, RuleName, TypeName
+from leasehold.protocol.names import ClassName, Holder, LeaseId, OwnerName, Resource, Revision, RuleName, TypeName
 from leasehold.protocol.records import (
     ClusterRecord,
     EpochRecord,
@@ -109,6 +109,15 @@ class Index:
         """Nothing older than ``revision`` can arrive any more: deletions up to it need not be remembered."""
         if self._deleted:
             self._deleted = {key: deleted for key, deleted in self._deleted.items() if deleted > revision}
+
+    def forget_everything(self) -> None:
+        """What is known is of a past that etcd does not share any more. Whoever was offered something is told."""
+        for key, known in list(self.known()):
+            if known:
+                self.apply(Event(Change.DELETE, KeyValue(key, b"", ABSENT, Revision(known + 1), 0, LeaseId(0))))
+        self._deleted.clear()
+        self._classes.clear()
+        self.unreadable.clear()
 
     # --- nominations out ----------------------------------------------------------------------------------------
 

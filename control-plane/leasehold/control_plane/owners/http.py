@@ -54,9 +54,9 @@ class HttpOwner:
         self._token_seen = -1.0
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        session, self._session = self._session, None  # first, or who comes meanwhile closes a newer one
+        if session is not None:
+            await session.close()
 
     async def sweep(self, resource: Resource, incarnation: str, *, first: bool) -> Answer:
         """Delete one incarnation of a resource. The caller bounds the time (``TimeoutError`` comes out as it is).
@@ -76,8 +76,8 @@ class HttpOwner:
             return Answer(Verdict.UNKNOWN, f"{type(error).__name__}: {error}")
         except TimeoutError:
             raise  # an OSError, but about time: the caller's business
-        except OSError as error:
-            # A secret or certificate that cannot be read.
+        except (OSError, ValueError) as error:
+            # A secret or certificate that cannot be read, or a header that cannot be sent.
             return Answer(Verdict.MISCONFIGURED, str(error))
 
     async def _sweep(

@@ -125,6 +125,7 @@ class ProxyLink(Link):
         self.to_owner.connect(None)
         if owner is not None:
             owner.close()
+            self.resume_app()  # if the one we leave was full, that is its own affair now
 
     def owner_connected(self, owner: OwnerSide) -> None:
         switch, self._current = self._current, None
