@@ -7,7 +7,6 @@ put aside and the rest is checked for meaning all the same.
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import re
@@ -15,32 +14,21 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-from leasehold.protocol.configuration import BadConfiguration, Mistake, Seconds, convert, load
-from leasehold.protocol.etcd.config import EtcdConfig, TlsConfig
+from leasehold.protocol.configuration import BadConfiguration, Seconds, read
+from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.names import NAME_EXPECTED, ServiceName, Tenant, is_instance, is_name
 from leasehold.protocol.rules import RuleSet, load_rules
 from leasehold.shell.daemon import read_configuration
+from leasehold.shell.etcd_section import EtcdSection
 from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.host.probes import Pace
-
-_ENDPOINT = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+)(:[0-9]{1,5})?/?")
 
 
 class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
-
-
-class EtcdSection(_Model, frozen=True):
-    """Where etcd is, and how long one call to it may take. Files are relative to the configuration's folder."""
-
-    endpoints: tuple[str, ...] = ()
-    tls: TlsConfig | None = None
-    username: str | None = None
-    password_file: str | None = None
-    deadline: Seconds = Seconds(5.0)
 
 
 class LeaseSection(_Model, frozen=True):
@@ -156,14 +144,11 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
     text = read_configuration(path)
     hostname = socket.gethostname()
     environment = {"HOSTNAME": hostname, **environment}
-    document, mistakes, put_aside = _read(text, str(path), environment)
+    reading = read(Document, text, str(path), environment, _NEUTRAL)
+    document, mistakes = reading.model, reading.mistakes
     rules: RuleSet | None = None
     if document is not None:
-        mistakes += (
-            Mistake(str(path), where, problem)
-            for where, problem in _nonsense(document, path.parent)
-            if not _explained(where, put_aside)
-        )
+        mistakes = reading.with_meaning(str(path), _nonsense(document, path.parent))
         try:
             rules = _rules(document.rules, path.parent, environment)
         except BadConfiguration as error:
@@ -189,61 +174,12 @@ _NEUTRAL: Mapping[str, object] = {
 numbers."""
 
 
-def _read(text: str, source: str, environment: Mapping[str, str]) -> tuple[Document | None, list[Mistake], set[str]]:
-    """The document, if anything of it can be understood, what is wrong with its form, and what was put aside for it."""
-    put_aside: set[str] = set()
-    try:
-        return load(Document, text, source, environment), [], put_aside
-    except BadConfiguration as error:
-        mistakes = list(error.mistakes)
-    try:
-        rest = load(dict[str, Any], text, source, environment)
-    except BadConfiguration:
-        return None, mistakes, put_aside
-    for _ in range(len(mistakes) + 8):
-        try:
-            return convert(Document, rest, source), mistakes, put_aside
-        except BadConfiguration as error:
-            found = error.mistakes
-        mistakes += (one for one in found if one not in mistakes and not _explained(one.path, put_aside))
-        for one in found:
-            if not one.problem.startswith("not a field"):  # nothing is missing without it
-                put_aside.add(one.path)
-            _put_aside(rest, one.path)
-    return None, mistakes, put_aside
-
-
-def _explained(path: str, put_aside: set[str]) -> bool:
-    """Whether what is there, or part of it, was put aside: that it is missing now is no second mistake."""
-    return any(one == path or one.startswith((f"{path}.", f"{path}[")) for one in put_aside)
-
-
-def _put_aside(document: Any, path: str) -> None:
-    """Remove what stands at ``path``; if it is not there, what it is missing from."""
-    steps: list[str | int] = [
-        int(step[1:-1]) if step[0] == "[" else step for step in re.findall(r"[^.\[]+|\[\d+\]", path)
-    ]
-    while steps:
-        parent, last = document, steps[-1]
-        try:
-            for step in steps[:-1]:
-                parent = parent[step]
-            if isinstance(last, int):
-                parent[last] = copy.deepcopy(_NEUTRAL[str(steps[-2])])
-            else:
-                del parent[last]
-        except (KeyError, IndexError, TypeError):
-            steps.pop()
-            continue
-        return
-
-
 # --- meaning ----------------------------------------------------------------------------------------------------
 
 
 def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
     yield from _name_nonsense(document)
-    yield from _etcd_nonsense(document.etcd, folder)
+    yield from document.etcd.nonsense(folder)
     yield from _lease_nonsense(document.lease)
     yield from _host_nonsense(document.host)
     yield from _capture_nonsense(document.capture, document.admin.listen)
@@ -265,35 +201,6 @@ def _name_nonsense(document: Document) -> Iterator[tuple[str, str]]:
             "instance",
             f"expected 1 to 200 letters, digits, '.', '_', '~', ':', '+' or '-', got {document.instance!r}",
         )
-
-
-def _etcd_nonsense(etcd: EtcdSection, folder: Path) -> Iterator[tuple[str, str]]:
-    if not etcd.endpoints:
-        yield "etcd.endpoints", "expected at least one, e.g. http://127.0.0.1:2379"
-    for n, endpoint in enumerate(etcd.endpoints):
-        if _ENDPOINT.fullmatch(endpoint) is None:
-            yield f"etcd.endpoints[{n}]", f"expected http(s)://host:port, got {endpoint!r}"
-        elif etcd.tls is not None and endpoint.startswith("http:"):
-            yield f"etcd.endpoints[{n}]", f"expected https beside etcd.tls, got {endpoint!r}"
-    if etcd.deadline <= 0:
-        yield "etcd.deadline", f"expected more than 0s, got {etcd.deadline}"
-    if (etcd.username is None) != (etcd.password_file is None):
-        yield "etcd", "expected username and password_file together"
-    yield from _unreadable("etcd.password_file", etcd.password_file, folder)
-    if etcd.tls is not None:
-        yield from _tls_nonsense(etcd.tls, folder)
-
-
-def _tls_nonsense(tls: TlsConfig, folder: Path) -> Iterator[tuple[str, str]]:
-    if (tls.cert is None) != (tls.key is None):
-        yield "etcd.tls", "expected cert and key together"
-    for field, file in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
-        yield from _unreadable(f"etcd.tls.{field}", file, folder)
-
-
-def _unreadable(where: str, file: str | None, folder: Path) -> Iterator[tuple[str, str]]:
-    if file is not None and not os.access(folder / file, os.R_OK):
-        yield where, f"cannot be read: {folder / file}"
 
 
 def _lease_nonsense(lease: LeaseSection) -> Iterator[tuple[str, str]]:
@@ -382,7 +289,7 @@ def _settings(document: Document, rules: RuleSet | None, folder: Path, hostname:
         tenant=Tenant(document.tenant),
         service=ServiceName(document.service),
         instance=instance,
-        etcd=_etcd(etcd, folder),
+        etcd=etcd.completed(folder),
         ttl_seconds=math.ceil(document.lease.ttl),
         service_ttl_seconds=math.ceil(document.lease.service_ttl),
         host=kind,
@@ -394,18 +301,6 @@ def _settings(document: Document, rules: RuleSet | None, folder: Path, hostname:
         journal=folder / document.journal,
         admin=Address.parse(document.admin.listen),
     )
-
-
-def _etcd(etcd: EtcdSection, folder: Path) -> EtcdConfig:
-    """Files are relative to the configuration's folder, wherever we were started."""
-
-    def resolved(file: str | None) -> str | None:
-        return None if file is None else str(folder / file)
-
-    tls = etcd.tls
-    if tls is not None:
-        tls = msgspec.structs.replace(tls, ca=resolved(tls.ca), cert=resolved(tls.cert), key=resolved(tls.key))
-    return EtcdConfig(list(etcd.endpoints), tls, etcd.username, resolved(etcd.password_file), float(etcd.deadline))
 
 
 def _instance(hostname: str) -> str:

@@ -36,7 +36,10 @@ def test_a_small_file_is_enough(tmp_path: Path) -> None:
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
-    text = 'etcd: {endpoints: ["https://e:1"], password_file: secret, tls: {ca: ca.pem}}\nrules: {file: rules.yaml}\n'
+    for name in ("secret", "ca.pem"):
+        (tmp_path / name).touch()
+    section = '{endpoints: ["https://e:1"], username: us, password_file: secret, tls: {ca: ca.pem}}'
+    text = f"etcd: {section}\nrules: {{file: rules.yaml}}\n"
     config = load_config(write(tmp_path, text))
     assert config.rules is not None
     assert config.etcd.password_file == str(tmp_path / "secret")

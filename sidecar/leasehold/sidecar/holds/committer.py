@@ -28,7 +28,7 @@ from leasehold.protocol.names import Boot, Holder, Revision
 from leasehold.protocol.ports import Clock, Store
 from leasehold.protocol.store import GetResult, Txn, TxnResult
 from leasehold.sidecar.holds.cache import Cache
-from leasehold.sidecar.holds.entries import Acquire, Done, Operation, speaker_of
+from leasehold.sidecar.holds.entries import HOLDING, Acquire, Done, Operation, speaker_of
 from leasehold.sidecar.holds.journal import Journal
 from leasehold.sidecar.holds.lanes import Item, Lanes
 from leasehold.sidecar.holds.work import Again, Finished, Later, judge, member
@@ -228,6 +228,8 @@ class Committer:
             speaker = speaker_of(item.operation)
             if speaker is None or self._beacons.boot_of(speaker) is not None:
                 living.append(item)
+            elif isinstance(item.operation, HOLDING):
+                self._give_up(item, RuntimeError(f"nothing is known any more of its holder {speaker}"))
             else:
                 self._finish([(item, Finished(Outcome.UNPROTECTED, False))])
         return living
