@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from aiohttp import web
+from leasehold.control_plane import app
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.lifecycle import State, Step
 from leasehold.control_plane.crew import At, Crew, Outcome
@@ -17,8 +18,9 @@ from leasehold.protocol.errors import AccessDenied
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Instant, Resource
-from leasehold.protocol.records import ArmedRecord, ClusterRecord, SweepState, encode
+from leasehold.protocol.records import ArmedRecord, ClusterRecord, encode
 from leasehold.protocol.store import Delete, Put, Txn, TxnResult
+from leasehold.shell.daemon import STOP_WITHIN_SECONDS, Lifetime
 from structlog.testing import capture_logs
 
 from tests.fakes.etcd import FakeEtcd
@@ -356,3 +358,25 @@ async def test_nobody_is_struck_while_collecting_is_not_allowed_or_by_what_anoth
     await eventually("the brake is on", lambda: second.brake.why_not)
     await stage.clock.advance(400, step=10)
     assert await stage.hand.count(Family.ROSTER) == 1
+
+
+async def test_a_request_that_never_ends_does_not_hold_up_a_stop(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless(_: web.Request) -> web.Response:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    addresses: dict[str, object] = {}
+    monkeypatch.setattr(app, "api_routes", lambda *_: [web.get("/endless", endless)])
+    monkeypatch.setattr(Lifetime, "ready", lambda _, **told: addresses.update(told))
+    lifetime = Lifetime()
+    serving = asyncio.create_task(app.serve(stage.config(None), lifetime))
+    await eventually("it serves", lambda: addresses)
+    await eventually("it leads", lambda: stage.client.get(stage.keys.shard(0), deadline=5))
+    host, _, port = str(addresses["http"]).rpartition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asyncio.sleep(0.1)
+    lifetime.stopping.set()
+    await asyncio.wait_for(serving, STOP_WITHIN_SECONDS)
+    assert await stage.hand.get(stage.keys.shard(0)) is None, "it resigned"
+    writer.close()

@@ -231,3 +231,13 @@ def test_an_incarnation_is_found_where_the_source_says_or_not_at_all() -> None:
     assert extract(Source(header="X-Uid"), {}, b"") is None
     assert extract(Source(header="Location", pattern="/v/{id}"), {"Location": "/v/u"}, b"") == "u"
     assert extract(Source(header="Location", pattern="/v/{id}"), {"Location": "/w/u"}, b"") is None
+
+
+@pytest.mark.parametrize("token", [b"two\nlines", b"\xff\xfe"])
+async def test_a_secret_that_cannot_be_sent_is_for_an_operator_to_mend(
+    owner: Owner, tmp_path: Path, token: bytes
+) -> None:
+    (tmp_path / "token").write_bytes(token)
+    async with Caller(document(owner, "never-reused", bearer_token_file=str(tmp_path / "token"))) as caller:
+        assert (await caller.sweep("x"))[0] is Verdict.MISCONFIGURED
+    assert owner.ledger == []
