@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from leasehold.sidecar.capture.overtaking import Barrier, Item, Waiting
 from leasehold.sidecar.observe.frames import Frame
@@ -60,8 +60,7 @@ class Gate:
             return
         if self.open and self.transport is not None:
             self.transport.write(data)
-        elif self._left:
-            left = self._left
+        elif left := self._cut_short or self._left:
             self.write_frame(Frame(data[:left], 0, max(left - len(data), 0), 0))
             self.write(data[left:])
         else:
@@ -72,7 +71,11 @@ class Gate:
         """At once, or behind what it must not overtake."""
         if self.closed:
             return
-        if self.transport is not None and (self._left or not self._waiting.stops(frame)):
+        if self._cut_short:  # this is how the last one goes on
+            first = cast("Frame", self._items.pop())
+            self._items.append(Frame(first.data + frame.data, first.stream, frame.left, first.order))
+            self._held += len(frame.data)
+        elif self.transport is not None and (self._left or not self._waiting.stops(frame)):
             self.transport.write(frame.data)
             self._left = frame.left
             if self._items and not frame.left:
@@ -133,6 +136,12 @@ class Gate:
         items.extendleft(reversed(kept))
         self._waiting = waiting
         self.open = not self.closed and not items and self.transport is not None
+
+    @property
+    def _cut_short(self) -> int:
+        """Bytes still to come of the frame that waits last."""
+        last = self._items[-1] if self._items else None
+        return last.left if isinstance(last, Frame) else 0
 
     def _append(self, item: Item) -> None:
         if self.open:
