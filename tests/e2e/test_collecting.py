@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 import pytest
 
 from tests.e2e.conftest import free_port
-from tests.e2e.harness import Process, Program, World, eventually
+from tests.e2e.harness import Process, Program, World, eventually, http_json
 from tests.e2e.owner import Owner, rules
 
 GRACE = 2.0
@@ -168,10 +169,15 @@ async def test_a_sidecar_that_restarts_keeps_what_its_process_holds(here: World,
         await (sidecar.stop() if orderly else sidecar.kill())
         await asyncio.sleep(4)  # longer than the ttl, shorter than the ttl and the grace
         sidecar = await here.sidecar(pid=program.pid, to=owner.address, rules=file, listen=port)
+        await eventually("it speaks for its process again", partial(_is_ready, sidecar))
     await asyncio.sleep(8)  # time for a wrong sweep to happen
     assert blob in owner.blobs
     await program.kill()
     await gone(owner, blob)
+
+
+async def _is_ready(sidecar: Process) -> bool:
+    return bool((await http_json(f"http://{sidecar.ready['admin']}/readyz"))["status"] == "ready")
 
 
 async def test_a_process_that_died_while_its_sidecar_was_away_is_still_noticed(here: World, owner: Owner) -> None:

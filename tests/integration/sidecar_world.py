@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,12 +17,14 @@ from leasehold.protocol.keyspace import Family, Keyspace
 from leasehold.protocol.names import CallId, Holder, OwnerName, Resource, ResourceId, ServiceName, Tenant, TypeName
 from leasehold.protocol.records import Ending, HolderKind
 from leasehold.protocol.rules import Match, On, Rule, RuleSet, Source
+from leasehold.sidecar.admin import Inside
 from leasehold.sidecar.app import Holds
 from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.config import Settings
 from leasehold.sidecar.host.port import UNTOLD
 from leasehold.sidecar.metrics import SidecarMetrics
 from leasehold.sidecar.observe.events import Creation, Deletion, Use
+from leasehold.sidecar.rules_source import RulesHealth
 
 PATIENCE = 20.0
 
@@ -189,6 +191,12 @@ class Running:
     @property
     def registry(self) -> Any:
         return self.holds.committer._metrics.registry  # type: ignore[attr-defined]
+
+    def not_ready(self) -> Mapping[str, str]:
+        holds = self.holds
+        metrics: SidecarMetrics = holds.committer._metrics  # type: ignore[assignment]
+        inside = Inside(holds.journal, holds.committer, holds.holders, holds.tenure, RulesHealth(), metrics)
+        return inside.not_ready()
 
     async def attached(self) -> None:
         await eventually("attached", lambda: self.holds.holders.may_try(self.holder))

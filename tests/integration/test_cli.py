@@ -177,13 +177,29 @@ async def test_everything_can_be_listed_of_an_empty_tenant(cli: Cli, what: str) 
     assert (await cli.run("get", what)).exit_code == 0
 
 
+async def test_an_empty_table_says_where_nothing_was_found(cli: Cli) -> None:
+    result = await cli.run("get", "resources")
+    assert result.exit_code == 0
+    assert "no such resources in tenant" in result.stderr
+    assert "no such" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("what", "state"), [("resources", "alive"), ("holders", "held"), ("sweeps", "ended"), ("owners", "held")]
+)
+async def test_a_state_that_cannot_be_is_bad_usage_and_no_empty_answer(cli: Cli, what: str, state: str) -> None:
+    result = await cli.run("get", what, "--state", state)
+    assert result.exit_code == 2
+    assert f"got '{state}'" in result.stderr
+
+
 async def test_why_tells_holders_and_what_happens_next(cli: Cli, rules: str) -> None:
     await cli.run("apply", "-f", rules)
     await cli.attach()
     await cli.register()
     told = (await cli.run("why", str(BLOB))).stdout
     assert "is held" in told
-    assert "Next: Nothing happens while anyone holds it." in told
+    assert "Next: Nothing happens while anyone holds it. When the last holder has gone, " in told
     facts = await cli.json("why", str(BLOB))
     assert facts["facts"]["holds"][0]["holder"] == MAKER
 
@@ -221,6 +237,13 @@ async def test_bad_rules_are_listed_mistake_by_mistake_and_nothing_is_written(cl
         assert result.exit_code == 78
         assert "rules[0].held_by" in result.stderr
     assert await cli.json("get", "owners") == []
+
+
+async def test_rules_that_see_nothing_created_are_warned_of(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("owners: []\nrules: []\n")
+    result = await cli.run("rules", "check", str(tmp_path / "empty.yaml"))
+    assert result.exit_code == 0
+    assert "no rule sees anything created" in result.stderr
 
 
 async def test_rules_check_warns_of_what_has_no_effect(cli: Cli) -> None:

@@ -14,7 +14,7 @@ from leasehold.sidecar.capture.upstream import UpstreamListener
 from leasehold.sidecar.observe.matching import Matcher
 from leasehold.sidecar.ports import Outcome
 
-from tests.fakes.relay import RULES, SOON, Stream, World, rules, world
+from tests.fakes.relay import SOON, Stream, World, rules, world
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy:DeprecationWarning")
 GET = b"GET /other HTTP/1.1\r\nHost: blobs.test\r\n\r\n"
@@ -327,17 +327,34 @@ async def test_an_observer_that_crashes_costs_the_traffic_nothing(relayed: World
     assert relayed.metrics.counts == {"opened": 1, "gave-up crashed": 1}
 
 
-async def test_a_registrar_that_crashes_costs_the_traffic_nothing(
+async def test_a_registrar_that_crashes_costs_the_traffic_nothing_and_later_calls_are_still_seen(
     relayed: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = RULES.replace("held_by: process", "held_by: process\n    hold_deadline: 20ms")
-    relayed.rules.matcher = Matcher.compile(rules(text))
-    monkeypatch.setattr(relayed.registrar, "observed", lambda observation: 1 / 0)
     app, owner = await relayed.pair()
     request = b"GET /v1/blobs/x HTTP/1.1\r\nHost: blobs.test\r\n\r\n"
-    await answered(app, owner, request * 2, OK * 2)
+    with monkeypatch.context() as broken:
+        broken.setattr(relayed.registrar, "observed", lambda observation: 1 / 0)
+        await answered(app, owner, request * 2, OK * 2)
+    assert relayed.metrics.counts["unusable use-blob crashed"] == 2
+    relayed.registrar.answers = Outcome.ALREADY_HELD
     await answered(app, owner, request)
-    assert relayed.metrics.counts["gave-up crashed"] == 1
+    assert relayed.registrar.ids == ["x"]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_a_registrar_that_crashes_over_an_intent_decides_as_if_it_were_not_there(
+    relayed: World, monkeypatch: pytest.MonkeyPatch, strict: bool
+) -> None:
+    monkeypatch.setattr(relayed.registrar, "intend", lambda *_: 1 / 0)
+    app, owner = await relayed.pair()
+    request = b"PUT /v1/%s/x HTTP/1.1\r\nHost: blobs.test\r\nContent-Length: 0\r\n\r\n"
+    if strict:
+        app.send(request % b"blobs")
+        assert b" 503 " in await app.head()
+    else:
+        app.send(request % b"notes")
+        await owner.expect(request % b"notes")
+    assert relayed.metrics.counts["unusable put-blob crashed" if strict else "unusable put-note crashed"] == 1
 
 
 async def test_new_rules_hold_for_the_next_call_of_an_old_connection(relayed: World) -> None:

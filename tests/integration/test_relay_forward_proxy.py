@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 import uvloop
-from leasehold.sidecar.capture.forward_proxy import ForwardProxyListener, to_origin_form
+from leasehold.sidecar.capture.forward_proxy import ForwardProxyListener, ProxyLink, to_origin_form
 from leasehold.sidecar.capture.listener import Address
+from leasehold.sidecar.capture.sides import Why
 from leasehold.sidecar.observe.matching import Matcher
 from leasehold.sidecar.ports import Outcome
 
 from tests.fakes.relay import RULES, ScriptedOwner, Stream, World, rules, world
+from tests.integration.sidecar_world import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy:DeprecationWarning")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -53,6 +55,8 @@ def origin(path: str = "/x", method: str = "GET", more: str = "") -> bytes:
         (b"GET HTTP://h HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"),
         (b"GET http://h?q HTTP/1.1\r\n\r\n", b"GET /?q HTTP/1.1\r\n\r\n"),
         (b"OPTIONS http://h HTTP/1.1\r\n\r\n", b"OPTIONS * HTTP/1.1\r\n\r\n"),
+        (b"GET  http://h/a  HTTP/1.1\r\n\r\n", b"GET /a HTTP/1.1\r\n\r\n"),
+        (b"GET http://h/a\r\n\r\n", b"GET /a\r\n\r\n"),
         (
             b"GET http://h/ HTTP/1.1\r\nA: 1\r\nproxy-connection: close\r\nProxy-Authorization: x\r\nX-P: 2\r\n\r\n",
             b"GET / HTTP/1.1\r\nA: 1\r\nX-P: 2\r\n\r\n",
@@ -218,3 +222,30 @@ async def test_what_cannot_be_read_goes_to_no_owner(proxied: World, other: Scrip
     await says(app, b"400 Bad Request")
     assert await owner.rest() == b""
     assert proxied.metrics.counts["gave-up bad-request"] == 1
+
+
+async def test_an_owner_that_was_left_no_longer_decides_whether_the_app_is_read(
+    proxied: World, other: ScriptedOwner
+) -> None:
+    links: set[ProxyLink] = proxied.listener._server._links  # type: ignore[union-attr, attr-defined]
+    app = await proxied.app()
+    app.send(get(proxied.owner))
+    first = await proxied.owner.accepted()
+    await first.expect(origin())
+    [link] = links
+    left = link.owner
+    assert left is not None
+    left.pause_writing()  # it is full: of the body of a call that it answers without reading it
+    app.send(get(other))
+    link.app.resume(Why.PEER_FULL)  # the app's next request came in the same piece as the end of that body
+    await eventually("it is read", lambda: link._switches)  # type: ignore[attr-defined]
+    left.pause_writing()
+    first.send(OK)
+    await app.expect(OK)
+    second = await other.accepted()
+    await second.expect(origin())
+    left.pause_writing()
+    second.send(OK)
+    await app.expect(OK)
+    app.send(get(other, "/again"))
+    await second.expect(origin("/again"))

@@ -247,14 +247,31 @@ async def test_an_app_that_is_gone_has_its_creation_registered(relayed: World, r
     await owner.expect(POST)
     if reset:
         app.reset()
-        await owner.expect_nothing_yet()
     else:
         await app.close()
-        assert await owner.rest() == b""
+    await owner.expect_nothing_yet()  # many owners drop a call, and what it created, when they see its caller's end
     owner.send(CREATED)
     await relayed.registrar.was_asked()
     assert relayed.registrar.ids == ["b-1"]
     relayed.registrar.say()
+    assert await owner.rest() == b""
+    await relayed.metrics.until("closed")
+
+
+async def test_an_app_that_ends_its_half_behind_a_creation_reads_its_answer_and_then_the_owner_sees_the_end(
+    relayed: World,
+) -> None:
+    app, owner = await relayed.pair()
+    app.send(POST)
+    app.end()
+    await owner.expect(POST)
+    owner.send(CREATED)
+    await relayed.registrar.was_asked()
+    relayed.registrar.say()
+    await app.expect(CREATED)
+    assert await owner.rest() == b""
+    owner.end()
+    assert await app.rest() == b""
     await relayed.metrics.until("closed")
 
 

@@ -12,6 +12,7 @@ from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Instant
 from leasehold.protocol.rules import Commit, On, RuleSet
 from leasehold.protocol.store import Delete, Put, Txn
+from leasehold.sidecar.observe.events import Creation
 from leasehold.sidecar.ports import Outcome
 
 from tests.fakes.etcd import FakeEtcd
@@ -378,3 +379,50 @@ async def _ended(tenant: World, holder: str, how: bytes) -> bool:
 
 async def _recorded(tenant: World, names: set[str]) -> bool:
     return await tenant.recorded() == names
+
+
+async def test_a_creation_that_was_under_way_when_its_host_died_is_recorded_in_its_name(tenant: World) -> None:
+    async with tenant.sidecar(rules=(BY_SERVICE,)) as one:
+        await one.registrar.observed(creation("a"))
+        holder, tenure = one.holder, one.holds.tenure
+        calls = [tenure.new_call() for _ in range(4)]
+        one.host.die()
+        await eventually(
+            "its end is told", lambda: one.holds.journal.state.endings == {} and not one.holds.holders.process
+        )
+        made = [
+            Creation(by, blob(f"late{n}"), f"uid:{n}", calls[n])
+            for n, by in enumerate((rule(), BY_SERVICE, by_timer(30), rule(commit=Commit.BACKGROUND)))
+        ]
+        outcomes = await asyncio.gather(*(one.registrar.observed(one_of) for one_of in made))
+        assert set(outcomes) == {Outcome.REGISTERED}
+        assert await tenant.held_by(holder) == {"a", "late0", "late3"}
+        assert await tenant.held_by("maker") == {"late1"}
+        await eventually("its end is told again", lambda: _ended(tenant, holder, b"exited"))
+        await eventually("for good", lambda: one.holds.journal.state.endings == {})
+        assert holder not in await tenant.beacons()
+        assert one.metric("late_returns_total") == 0
+        begun_later = Creation(rule(), blob("b"), "uid:b", tenure.new_call())
+        assert await one.registrar.observed(begun_later) is Outcome.UNPROTECTED
+
+
+async def test_a_living_holder_keeps_a_hold_that_a_failed_creation_wrote_anew_until_it_is_idle(tenant: World) -> None:
+    idle, strict = rule(on=On.USE, idle_release=0.05), rule(commit=Commit.BEFORE_REQUEST)
+    async with tenant.sidecar() as one, tenant.sidecar(OneHost("2.2.abc"), instance="two") as two:
+        await one.registrar.observed(creation("a"))
+        await two.registrar.observed(use("a", idle))
+        made = creation("a", strict)
+        await two.registrar.intend(strict, made.call, "PUT", "/v1/blobs/a", made.resource)
+        await asyncio.sleep(0.1)
+        two.registrar.let_idle_go(10)
+        await eventually("settled", lambda: two.holds.committer.pending == 0)
+        assert await tenant.held_by(two.holder) == {"a"}, "a call on it is under way"
+        two.registrar.retract(made.call)
+        await eventually("settled", lambda: two.holds.committer.pending == 0)
+        assert await tenant.held_by(two.holder) == {"a"}, "it was held before the call"
+
+        async def released() -> bool:
+            two.registrar.let_idle_go(10)
+            return await tenant.held_by(two.holder) == set()
+
+        await eventually("and is let go like any other", released, within=5)

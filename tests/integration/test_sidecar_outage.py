@@ -11,11 +11,24 @@ import pytest
 from leasehold.protocol.etcd.binary import EtcdNotFound
 from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.keyspace import Family
+from leasehold.protocol.store import Put, Txn, TxnResult
+from leasehold.sidecar.holds.lanes import Item
+from leasehold.sidecar.holds.work import Verdict
 from leasehold.sidecar.ports import Outcome
 
 from tests.etcd_process import freeze, running_etcd
 from tests.fakes.etcd import FakeEtcd
-from tests.integration.sidecar_world import OneHost, World, creation, eventually, use
+from tests.integration.sidecar_world import (
+    BY_SERVICE,
+    ManyLives,
+    OneHost,
+    World,
+    blob,
+    creation,
+    deletion,
+    eventually,
+    use,
+)
 
 
 @pytest.fixture
@@ -195,3 +208,75 @@ async def test_an_instance_whose_beacon_somebody_else_has_waits_for_its_turn(ten
             assert not keeper.attached
             await tenant.client.revoke(one.holds.holders.keepers[one.holder].session.lease, deadline=5)
             await eventually("one of both has it", lambda: one.holds.holders.may_try(one.holder) or keeper.attached)
+
+
+async def test_a_host_that_comes_back_during_an_outage_need_not_wait_for_its_burial(
+    fake: FakeEtcd, tenant: World
+) -> None:
+    host = ManyLives()
+    async with tenant.sidecar(host, (BY_SERVICE,), deadline=0.3) as one:
+        await one.registrar.observed(creation("a"))
+        await one.registrar.observed(creation("s", BY_SERVICE))
+        first = one.holder
+        fake.stall()
+        pending = one.registrar.observed(creation("pending"))
+        host.die()
+        await eventually("it is over", lambda: one.holds.holders.process is None)
+        host.start_again()
+        await eventually("it is back", lambda: one.holds.holders.process, within=2)
+        futures = [one.registrar.observed(creation("b")), one.registrar.observed(creation("c", BY_SERVICE))]
+        fake.resume()
+        assert set(await asyncio.gather(pending, *futures)) == {Outcome.REGISTERED}
+        assert await tenant.held_by(first) == {"a", "pending"}
+        assert await tenant.held_by(one.holder) == {"b"}
+        assert await tenant.held_by("maker") == {"s", "c"}
+        await eventually("the first one is buried", lambda: one.holds.journal.state.endings == {})
+        assert await tenant.beacons() == {one.holder, "maker"}
+        assert one.holds.holders.may_try(one.holds.holders.service or one.holder), "the service is still kept"
+
+
+@pytest.mark.parametrize("step", ["creation", "deletion"])
+async def test_a_record_that_nobody_could_have_written_is_no_crash(tenant: World, step: str) -> None:
+    async with tenant.sidecar() as one:
+        await one.attached()
+        record = b'{"incarnation":"x","rule":"r","grace_class":"1s","creator":"c","references":[["","",""]]}'
+        await tenant.client.commit(Txn((), (Put(tenant.keys.record(blob("poison")), record),)), deadline=5)
+        touched = one.registrar.observed(creation("poison") if step == "creation" else deletion("poison"))
+        others = [one.registrar.observed(creation(f"r{n}")) for n in range(10)]
+        assert set(await asyncio.gather(*others)) == {Outcome.REGISTERED}
+        assert await touched is (Outcome.REGISTERED if step == "creation" else Outcome.FORGOTTEN)
+
+
+async def test_an_error_of_our_own_costs_the_operation_it_concerns_and_readyz_says_so(
+    tenant: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from leasehold.sidecar.holds import committer
+
+    judge = committer.judge
+
+    def broken(item: Item, result: TxnResult) -> Verdict:
+        if item.operation.resource == blob("poison"):
+            raise ZeroDivisionError
+        return judge(item, result)
+
+    monkeypatch.setattr(committer, "judge", broken)
+    async with tenant.sidecar() as one:
+        names = [*(f"r{n}" for n in range(10)), "poison", *(f"s{n}" for n in range(10))]
+        outcomes = await asyncio.gather(*(one.registrar.observed(creation(name)) for name in names))
+        assert outcomes.count(Outcome.UNPROTECTED) == 1
+        assert outcomes[10] is Outcome.UNPROTECTED
+        assert await one.registrar.observed(creation("after")) is Outcome.REGISTERED
+        assert "1" in one.not_ready()["unprotected"]
+
+
+async def test_a_deletion_that_comes_late_forgets_no_namesake_that_others_made_since(
+    tenant: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with tenant.sidecar() as one, tenant.sidecar(OneHost("2.2.abc"), instance="two") as two:
+        await one.registrar.observed(creation("a", incarnation="uid:1"))
+        await one.registrar.observed(creation("b", incarnation="uid:2"))  # two deleted its first incarnation long ago
+        monkeypatch.setattr("leasehold.sidecar.holds.committer.LATE_SECONDS", -1.0)
+        assert await two.registrar.observed(deletion("b")) is Outcome.NOT_OURS
+        assert await tenant.held_by(one.holder) == {"a", "b"}
+        assert await one.registrar.observed(deletion("a")) is Outcome.FORGOTTEN, "we know which one it was"
+        assert await tenant.recorded() == {"b"}

@@ -35,6 +35,9 @@ class Scene:
     owner: int
     host: asyncio.subprocess.Process
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    """Unset, the owner takes its time."""
 
     def write(self) -> Path:
         (self.folder / "rules.yaml").write_text(f"""
@@ -86,6 +89,8 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     numbers = itertools.count(1)
 
     async def make_one(_: web.Request) -> web.Response:
+        it.asked.set()
+        await it.answers.wait()
         return web.json_response({"id": f"blob-{next(numbers)}"}, status=201)
 
     app = web.Application()
@@ -96,6 +101,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     host = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(600)")
     async with FakeEtcd() as fake:
         it = Scene(tmp_path, fake, runner.addresses[0][1], host)
+        it.answers.set()
         yield it
         for process in [*it.processes, host]:
             if process.returncode is None:
@@ -172,6 +178,35 @@ async def test_a_dead_host_is_retired_within_a_second_while_traffic_flows_on(sce
     await make(ready)
     assert await scene.recorded() == {"blob-1"}, "nobody is left to hold for"
     assert (await look(ready, "/v1/status"))["host"] == "ended"
+
+
+CALLER = "import sys, urllib.request; urllib.request.urlopen(sys.stdin.readline().strip(), data=b'x')"
+
+
+async def test_what_the_owner_was_creating_when_its_caller_was_killed_is_recorded_and_held_by_the_dead(
+    scene: Scene,
+) -> None:
+    scene.processes.append(scene.host)
+    scene.host = await asyncio.create_subprocess_exec(sys.executable, "-c", CALLER, stdin=asyncio.subprocess.PIPE)
+    _, ready = await scene.sidecar()
+    scene.answers.clear()
+    assert scene.host.stdin is not None
+    scene.host.stdin.write(f"http://{ready['capture'][0]['listen']}/v1/blobs\n".encode())
+    await scene.asked.wait()
+    scene.host.kill()
+
+    async def retired() -> bool:
+        return not await scene.keys(Family.BEACONS)
+
+    await eventually("retired", retired, within=1.0)
+    scene.answers.set()
+
+    async def recorded() -> bool:
+        return await scene.recorded() == {"blob-1"}
+
+    await eventually("recorded", recorded)
+    assert {parts[3] for parts in await scene.keys(Family.HOLDS)} == {ready["holder"]}
+    await eventually("retired again", retired)
 
 
 @pytest.mark.parametrize("trouble", ["none", "stalled", "host-dead"])

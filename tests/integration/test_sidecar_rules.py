@@ -114,6 +114,31 @@ async def test_a_document_under_a_name_not_its_own_is_passed_over(fake: FakeEtcd
         assert it.skipped("rule") == 2
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"owner": ["store"]},
+        {"owner": {"a": 1}},
+        {"id_pattern": "a{99999999999}"},
+        {"id_pattern": "(" * 5000 + ")" * 5000},
+        {"id": {"json": "[" * 5000}},
+        {"name": "strange", "more": [[]]},
+    ],
+)
+async def test_no_document_however_strange_ends_the_following(
+    fake: FakeEtcd, tmp_path: Path, strange: dict[str, Any]
+) -> None:
+    async with following(fake, tmp_path) as it:
+        await it.put(
+            owner(), rule("a"), Put(KEYS.rule(RuleName("strange")), msgspec.json.encode(document("strange") | strange))
+        )
+        await it.shows("a")
+        assert it.skipped("rule") == 1
+        nested = b'{"name": "strange", "owner": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+        await it.put(Put(KEYS.rule(RuleName("strange")), nested), rule("b"))
+        await it.shows("a", "b")
+
+
 async def test_a_compaction_costs_no_rule(fake: FakeEtcd, tmp_path: Path) -> None:
     async with following(fake, tmp_path) as it:
         await it.put(owner(), rule("a"))

@@ -165,16 +165,19 @@ class Protocol:
     async def prepare(self, it: Resource, epoch: tx.EpochFound, facts: tx.Unheld | None = None) -> bool:
         facts = facts or await self.unheld(it)
         tombstone = await self.revision(self.keys.tombstone(it)) or Revision(1)
-        txn = tx.prepare(self.keys, self.by, facts, tombstone, epoch, self.sweep(facts, SweepState.PREPARED, 0))
+        sweep = self.sweep(facts, SweepState.PREPARED, 0, tombstone)
+        txn = tx.prepare(self.keys, self.by, facts, tombstone, epoch, sweep)
         return tx.committed(await self.run(txn))
 
-    def sweep(self, facts: tx.Unheld, state: SweepState, attempt: int) -> SweepRecord:
-        return SweepRecord(state, "uid:1", self.by.fence, facts.revision, 1, "2s/1", facts.holders, attempt)
+    def sweep(self, facts: tx.Unheld, state: SweepState, attempt: int, tombstone: Revision) -> SweepRecord:
+        return SweepRecord(state, "uid:1", self.by.fence, facts.revision, tombstone, "2s/1", facts.holders, attempt)
 
     async def send(self, it: Resource, attempt: int = 1) -> bool:
         seen = await self.revision(self.keys.sweep(it)) or Revision(1)
         facts = await self.unheld(it)
-        txn = tx.send(self.keys, self.by, it, seen, self.sweep(facts, SweepState.SENT, attempt), facts.revision)
+        tombstone = await self.revision(self.keys.tombstone(it))
+        sweep = self.sweep(facts, SweepState.SENT, attempt, tombstone)
+        txn = tx.send(self.keys, self.by, it, seen, sweep, facts.revision)
         return tx.committed(await self.run(txn))
 
     async def condemned(self, it: Resource) -> tx.EpochFound:
@@ -487,7 +490,7 @@ async def test_one_living_holder_of_many_is_enough(protocol: Protocol, count: in
     seen = await protocol.revision(protocol.keys.sweep(resource()))
     facts = await protocol.unheld(resource())
     await protocol.attach(others[-1])
-    first = protocol.sweep(facts, SweepState.SENT, 1)
+    first = protocol.sweep(facts, SweepState.SENT, 1, await protocol.revision(protocol.keys.tombstone(resource())))
     sent = await protocol.run(tx.send(protocol.keys, protocol.by, resource(), seen, first, facts.revision))
     assert not sent.succeeded
 
@@ -496,9 +499,6 @@ async def test_a_beacon_that_returned_stops_the_first_send_but_not_a_retry(proto
     await protocol.prepared(resource())
     await protocol.attach()
     assert not await protocol.send(resource(), attempt=1)
-    await protocol.vanish()
-    assert await protocol.send(resource(), attempt=1)
-    await protocol.attach()
     assert await protocol.send(resource(), attempt=2)
 
 
@@ -553,7 +553,7 @@ async def test_a_stale_leader_can_finish_nothing(protocol: Protocol) -> None:
             stale,
             resource(),
             seen,
-            protocol.sweep(await protocol.unheld(resource()), SweepState.SENT, 2),
+            protocol.sweep(await protocol.unheld(resource()), SweepState.SENT, 2, Revision(1)),
         ),
         tx.open_epoch(protocol.keys, stale, GRACE, 9, EpochRecord(2.0, 0)),
         tx.yield_shard(protocol.keys, stale),
@@ -577,3 +577,68 @@ def test_facts_that_were_not_read_cannot_be_compared(protocol: Protocol) -> None
         tx.abort(protocol.keys, nobody, resource(), Revision(3))
     with pytest.raises(ValueError, match="was read and was there"):
         tx.abort(protocol.keys, replace(nobody, fence=Revision(2)), resource(), Revision(0))
+
+
+# --- the roster -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["beacon", "roster"])
+async def test_a_first_send_needs_every_holder_gone_and_quiet_since_the_tombstone(
+    protocol: Protocol, what: str
+) -> None:
+    it = resource()
+    await protocol.prepared(it)
+    await protocol.attach()
+    if what == "roster":
+        await protocol.vanish()
+    assert not await protocol.send(it)
+    assert await protocol.send(it, attempt=2), "what was sent once is repeated: bytes have left already"
+
+
+async def test_a_first_send_needs_the_roster_entry_to_be_there(protocol: Protocol) -> None:
+    it = resource()
+    await protocol.prepared(it)
+    await protocol.run(Txn((), (Delete(protocol.keys.roster(A)),)))
+    assert not await protocol.send(it)
+
+
+async def _strike(protocol: Protocol, seen: Revision | None = None, by: tx.Authority | None = None) -> bool:
+    found = seen or await protocol.revision(protocol.keys.roster(A))
+    return (await protocol.run(tx.strike(protocol.keys, by or protocol.by, A, found))).succeeded
+
+
+async def test_a_holder_that_is_long_gone_is_struck_off_the_roster(protocol: Protocol) -> None:
+    await protocol.attach()
+    await protocol.vanish()
+    assert await _strike(protocol)
+    assert not await protocol.revision(protocol.keys.roster(A))
+
+
+@pytest.mark.parametrize("but", ["alive", "ended since", "came back since", "calling", "stale fence"])
+async def test_nobody_is_struck_off_the_roster_who(protocol: Protocol, but: str) -> None:
+    await protocol.attach()
+    by = protocol.by
+    if but == "calling":
+        intent = IntentRecord("create", "PUT", "/x", "call")
+        assert await protocol.batch(tx.intend(protocol.keys, A, CallId("call"), intent, None, hold()))
+    seen = await protocol.revision(protocol.keys.roster(A))
+    if but == "ended since":
+        await protocol.die()
+    if but == "came back since":
+        await protocol.attach()
+    if but == "stale fence":
+        by = replace(by, fence=Revision(by.fence - 1))
+    if but != "alive":
+        await protocol.vanish()
+    assert not await _strike(protocol, seen, by)
+    assert await protocol.revision(protocol.keys.roster(A))
+
+
+async def test_who_was_struck_holds_nothing_without_attaching_anew(protocol: Protocol) -> None:
+    await protocol.attach()
+    await protocol.vanish()
+    assert await _strike(protocol)
+    assert not await protocol.register(resource())
+    assert await protocol.attach()
+    assert await protocol.register(resource())
+    assert await protocol.revision(protocol.keys.roster(A)), "attaching rewrites the entry"

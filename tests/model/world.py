@@ -38,6 +38,7 @@ from leasehold.protocol.records import (
     SweepRecord,
     SweepState,
     TombstoneRecord,
+    encode,
 )
 from leasehold.protocol.store import Txn
 
@@ -292,8 +293,12 @@ class World:
         seen = Revision(keys[SWEEP].mod)
         if sweep.attempt < 2:
             sent = replace_sweep(sweep, attempt=sweep.attempt + 1)
-            after, done = self._commit("send", keys, tx.send(KEYS, by, R, seen, sent))
+            # What the sweep remembers of the tombstone is renumbered with it, so it is looked up and not kept.
+            tombstone = keys[TOMBSTONE].mod if TOMBSTONE in keys else 0
+            txn = tx.send(KEYS, by, R, seen, msgspec.structs.replace(sent, tombstone_revision=tombstone))
+            after, done = self._commit("send", keys, txn)
             if done:
+                after = {**after, SWEEP: Item(encode(sent), after[SWEEP].create, after[SWEEP].mod)}
                 deletes = tuple(sorted((*state.deletes, sweep.incarnation)))
                 yield f"send {sent.attempt}", self._with(replace(state, deletes=deletes), after)
             elif sweep.attempt == 0:

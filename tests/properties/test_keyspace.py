@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from leasehold.protocol.keyspace import Family, Keyspace
@@ -93,3 +94,11 @@ def test_parsing_foreign_bytes_never_raises(junk: bytes) -> None:
     keys.parse(junk)
     parsed = keys.parse(b"/leasehold/1/default/" + junk)
     assert parsed is None or all(parsed.parts)
+
+
+@pytest.mark.parametrize(
+    "tail", ["pins/o/t/%41", "pins/o/t/%2f", "pins/o/t/a b", "pins/o/t/a%", "pins/o/t/", "pins/o/t", "nests/a"]
+)
+def test_a_key_that_would_not_be_built_so_is_not_ours(tail: str) -> None:
+    assert keys.parse(b"/leasehold/1/default/pins/o/t/%2F") is not None
+    assert keys.parse(f"/leasehold/1/default/{tail}".encode()) is None

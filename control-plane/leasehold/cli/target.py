@@ -106,14 +106,14 @@ def parse_endpoints(text: str) -> tuple[str, ...]:
     """``URL[,URL]``; a bare ``host:port`` means http. Raises ``click.BadParameter``."""
     found = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
     if not found:
-        raise click.BadParameter("expected at least one URL like http://127.0.0.1:2379")
+        raise click.BadParameter("expected at least one URL like http://127.0.0.1:2379", param_hint="--etcd")
     return tuple(part if "://" in part else f"http://{part}" for part in found)
 
 
 def parse_tenant(text: str) -> Tenant:
     """Raises ``click.BadParameter``."""
     if not is_name(text):
-        raise click.BadParameter(f"expected {NAME_EXPECTED}, got {text!r}")
+        raise click.BadParameter(f"expected {NAME_EXPECTED}, got {text!r}", param_hint="--tenant")
     return Tenant(text)
 
 

@@ -14,6 +14,7 @@ The map, in reading order:
 - ``witness``          read all evidence of a resource at one revision
 - ``reaper``           condemn, revive, prepare: judge, then the guarded transaction
 - ``graces``           open, close and drop epochs
+- ``roster``           long-gone holders are struck off
 - ``sweeper``          the irreversible part, one state machine per resource
 - ``owners/``          the adapters that call owner endpoints, and what their answers mean
 - ``app``              builds everything; the only place that names adapters

@@ -5,9 +5,10 @@ Everything served here is an opinion as of one revision, good for reading. Nothi
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import heapq
 from collections.abc import Callable, Mapping
 
+import msgspec
 from aiohttp import web
 from leasehold.control_plane.core.facts import Entry, HolderEntry
 from leasehold.control_plane.core.index import Index
@@ -53,20 +54,21 @@ def _page(index: Index, request: web.Request) -> dict[str, object]:
         after = Resource.parse(query["after"]) if "after" in query else None
         wanted = State(query["state"]) if "state" in query else None
     except ValueError as error:
-        raise web.HTTPBadRequest(text=f'{{"error": "bad query: {type(error).__name__}"}}') from error
-    entries = sorted((entry for entry in index.entries() if _is_shown(entry)), key=lambda entry: entry.resource)
-    start = bisect_right(entries, after, key=lambda entry: entry.resource) if after is not None else 0
-    found: list[Entry] = []
-    for entry in entries[start:]:
-        if _fits(index, entry, query.get("owner"), query.get("type"), wanted):
-            found.append(entry)
-            if len(found) > limit:
-                break
-    more = len(found) > limit
-    found = found[:limit]
+        text = msgspec.json.encode({"error": f"bad query: {error}"}).decode()
+        raise web.HTTPBadRequest(text=text, content_type="application/json") from error
+    fitting = (
+        entry
+        for entry in index.entries()
+        if _is_shown(entry)
+        and (after is None or entry.resource > after)
+        and _fits(index, entry, query.get("owner"), query.get("type"), wanted)
+    )
+    # The first of a page, not all of them sorted: there may be a million, and this loop serves the lease, too.
+    found = heapq.nsmallest(limit + 1, fitting, key=lambda entry: entry.resource)
+    more, found = len(found) > limit, found[:limit]
     return {
         "resources": [_in_short(index, entry) for entry in found],
-        "next": str(found[-1].resource) if more and found else None,
+        "next": str(found[-1].resource) if more else None,
     }
 
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +31,7 @@ from leasehold.control_plane.observe import Observer
 from leasehold.control_plane.owners.http import HttpOwner
 from leasehold.control_plane.owners.register import Owners
 from leasehold.control_plane.reaper import Reaper
+from leasehold.control_plane.roster import Roster
 from leasehold.control_plane.sweeper import Sweeper
 from leasehold.control_plane.ticking import MonotonicClock
 from leasehold.control_plane.witness import Witness
@@ -40,6 +42,8 @@ from leasehold.protocol.ports import Clock
 from leasehold.shell.daemon import Lifetime
 from leasehold.shell.health import health_routes
 
+SHUTDOWN_SECONDS = 1.0
+"""What a request under way may still take, so that there is time left to resign within the 5 s of a stop."""
 log = structlog.get_logger()
 
 
@@ -68,14 +72,29 @@ class ControlPlane:
         graces = Graces(client, client, keys, index, clock, self.leadership.authority, deadline=deadline)
         sweeper = Sweeper(
             client, keys, index, clock, self.leadership, self.owners, Graves(client, clock, deadline=deadline), metrics,
-            deadline=deadline, jitter=jitter,
+            deadline=deadline, jitter=jitter, opens=self._may_prepare,
+        )  # fmt: skip
+        roster = Roster(
+            client, keys, index, clock, self.leadership.authority, metrics, deadline=deadline,
+            opens=self._may_prepare,
         )  # fmt: skip
         self.collector = Collector(
-            index, clock, self.leadership, self.brake, reaper, graces, sweeper, self.owners, jitter=jitter
+            index,
+            clock,
+            self.leadership,
+            self.brake,
+            reaper,
+            graces,
+            sweeper,
+            roster,
+            self.owners,
+            hears=lambda: self.observer.hears,
+            jitter=jitter,
         )
         self.observer = Observer(
             client, client, keys, index, clock, scan_seconds=config.scan_seconds,
-            on_change=self.collector.on_index, on_gap=self.collector.on_gap,
+            on_change=self.collector.on_index, on_scan=self.collector.on_scan, on_rewind=self.collector.on_rewind,
+            on_blind=self.brake.on_blind, on_gap=self.collector.on_gap,
             on_shard_gone=self.leadership.on_shard_gone,
         )  # fmt: skip
         self.loader = RuleLoader(client, keys, clock, config.rules, deadline=deadline) if config.rules else None
@@ -125,6 +144,9 @@ class ControlPlane:
         # The two need each other; leadership comes first.
         self.collector.on_leadership()
 
+    def _may_prepare(self) -> Instant | None:
+        return self.collector.may_prepare()
+
     # --- what is told ---------------------------------------------------------------------------------------------
 
     def web_app(self) -> web.Application:
@@ -169,9 +191,12 @@ class ControlPlane:
             "backlog": stages,
             "index": {"resources": len(self.index), "holders": len(self.index.holders())},
             "owners": self.owners.states(),
-            "unreadable": {key.decode("ascii", "replace"): why for key, why in self.index.unreadable.items()},
+            "unreadable": {"count": len(self.index.unreadable), "first": self._first_unreadable()},
             "scan_corrections": self.observer.sight.corrections,
         }
+
+    def _first_unreadable(self) -> dict[str, str]:
+        return {key.decode("ascii", "replace"): why for key, why in islice(self.index.unreadable.items(), 100)}
 
     def _show_metrics(self) -> None:
         def view(name: str, text: str, labels: Iterable[str], read: object) -> None:
@@ -190,6 +215,8 @@ class ControlPlane:
              lambda: [((step.value,), len(crew.backlog)) for step, crew in crews.items()])  # fmt: skip
         view("leasehold_backlog_oldest_age_seconds", "Age of the oldest, by stage", ("stage",),
              lambda: [((step.value,), crew.backlog.oldest_age(now())) for step, crew in crews.items()])  # fmt: skip
+        view("leasehold_failed_steps", "Steps that failed on etcd or a mistake of ours, by stage", ("stage",),
+             lambda: [((step.value,), crew.failures) for step, crew in crews.items()])  # fmt: skip
         view("leasehold_leader", "1 while this replica may act", (), lambda: one(self.leadership.leading))
         view("leasehold_armed", "1 while collecting is allowed", (), lambda: one(not self.brake.why_not))
         view("leasehold_warm_up_seconds_left", "Until when nothing is prepared", (),
@@ -215,7 +242,7 @@ class ControlPlane:
 async def serve(config: Config, lifetime: Lifetime) -> None:
     """The whole process: one replica and its HTTP face, until asked to stop."""
     async with EtcdClient(config.etcd) as client, ControlPlane(config, client) as plane:
-        runner = web.AppRunner(plane.web_app(), access_log=None)
+        runner = web.AppRunner(plane.web_app(), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         try:
             await web.TCPSite(runner, config.http.host, config.http.port).start()

@@ -2,7 +2,7 @@
 
 A tenant's first control plane founds it: pins the cluster it found and arms. An armed key that is missing later is not
 put back by anybody but an operator. Being served by another cluster than the pinned one (a restore, a wrong endpoint)
-stops everything just the same.
+stops everything, sweeps that were begun included; a past that was rewritten under us (a restored snapshot) disarms.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from leasehold.protocol.names import Instant
 from leasehold.protocol.ports import Clock, Store
 from leasehold.protocol.records import ArmedRecord, ClusterRecord
 from leasehold.protocol.store import MemberStatus
-from leasehold.protocol.transactions import found_tenant
+from leasehold.protocol.transactions import found_tenant, trip
 
 log = structlog.get_logger()
 
@@ -44,17 +44,40 @@ class Brake:
         self._replica, self._deadline = replica, deadline
         self._serving = ""
         self._said: str | None = None
+        self._rewound = ""
         self.warm_up = WarmUp()
 
     @property
     def why_not(self) -> str:
         """What forbids condemning and preparing; empty when nothing does."""
-        pinned = self._index.cluster[1]
         if not self._index.armed:
             return "control/armed is missing: nothing is condemned or prepared until an operator arms again"
+        return self._distrust
+
+    @property
+    def _distrust(self) -> str:
+        """Why nothing that stands in this etcd may be acted on, not even a sweep that was begun."""
+        revision, pinned = self._index.cluster
+        if self._rewound:
+            return self._rewound
+        if revision and pinned is None:
+            return "control/cluster cannot be read: nobody knows which cluster this should be"
         if pinned is not None and self._serving and pinned.cluster_id != self._serving:
             return f"etcd is another cluster ({self._serving}) than the one pinned ({pinned.cluster_id})"
         return ""
+
+    def on_blind(self, reason: str) -> None:
+        """A gap began: nothing is prepared until it is over, and for the warm-up after it."""
+        self.warm_up.forget(reason)
+
+    def on_rewind(self, reason: str) -> None:
+        """etcd's past is another than it was. Holds written since are lost, and their holders do not know: nothing
+        goes on until an operator arms again (``check`` takes the armed key away, so that every replica obeys)."""
+        self._rewound = reason
+
+    def may_sweep(self) -> Instant | None:
+        """Going on with sweeps needs no armed key, but the right cluster."""
+        return None if self._distrust else Instant(float("-inf"))
 
     def may_condemn(self) -> Instant | None:
         """From when on; ``None``: not until something changes."""
@@ -71,6 +94,8 @@ class Brake:
 
     def seen(self) -> None:
         """Say once when the brake changes. Before ``check`` there is nothing to say: the tenant may be new."""
+        if not self._index.armed:
+            self._rewound = ""  # taken away, or never there: the missing key is the brake from here on
         if not self._serving:
             return
         why = self.why_not
@@ -82,12 +107,18 @@ class Brake:
             self._said = why
 
     async def check(self) -> None:
-        """Learn who serves us; found the tenant if we are its first control plane. Raises ``StoreError``."""
+        """Learn who serves us; found the tenant if we are its first control plane. Raises ``StoreError``.
+
+        After a rewind it also disarms.
+        """
         members = await self._cluster.status(deadline=self._deadline)
         serving = {f"{member.cluster_id:x}" for member in members if isinstance(member, MemberStatus)}
         if len(serving) != 1:
             raise Unavailable(f"expected one cluster to answer, got {sorted(serving) or 'none'}")
         self._serving = serving.pop()
+        if self._rewound and self._index.armed:
+            await self._store.commit(trip(self._keys), deadline=self._deadline)
+            log.error("tripped", reason=self._rewound, alert=True)
         if self._index.cluster[0] or self._index.armed:
             return
         since = written_now()

@@ -1,14 +1,15 @@
 """The one place where stages meet: nominations from the index go to the crews, news wake whom they concern.
 
 Everything here is by event: a batch from the watch, leadership gained or lost, a warm-up's end. The crews' backlogs
-hold nothing while we stand by; on gaining leadership (and after every scan, rule change or arming) all that the index
-has nominated is offered anew, so nothing depends on an event that came at the wrong time.
+hold nothing while we stand by; on gaining leadership (and after every gap, rule change or arming) all that the index
+has nominated is offered anew, and after every scan what the crews do not know of, so nothing depends on an event that
+came at the wrong time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 from leasehold.control_plane.brake import Brake
@@ -19,6 +20,7 @@ from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.leadership import Leadership
 from leasehold.control_plane.owners.register import Owners
 from leasehold.control_plane.reaper import Reaper
+from leasehold.control_plane.roster import Roster
 from leasehold.control_plane.sweeper import Sweeper
 from leasehold.control_plane.ticking import Bell
 from leasehold.protocol.names import Instant, Resource, Revision
@@ -45,12 +47,15 @@ class Collector:
         reaper: Reaper,
         graces: Graces,
         sweeper: Sweeper,
+        roster: Roster,
         owners: Owners,
         *,
+        hears: Callable[[], bool],
         jitter: Callable[[], float],
     ) -> None:
+        self.hears = hears
         self._index, self._clock, self._leadership, self._brake = index, clock, leadership, brake
-        self._graces, self._sweeper, self._jitter = graces, sweeper, jitter
+        self._graces, self._sweeper, self._roster, self._jitter = graces, sweeper, roster, jitter
         self._fence = Revision(0)
         self._armed = Revision(0)
         self._checked = False
@@ -63,11 +68,17 @@ class Collector:
         self.crews = {
             Step.CONDEMN: crew(Step.CONDEMN, reaper.condemn, brake.may_condemn),
             Step.REVIVE: crew(Step.REVIVE, reaper.revive, lambda: ALWAYS),
-            Step.PREPARE: crew(Step.PREPARE, reaper.prepare, brake.may_prepare),
+            Step.PREPARE: Crew(
+                Step.PREPARE, reaper.prepare, clock, limit=TRANSACTIONS_AT_ONCE, jitter=jitter, gate=self.may_prepare
+            ),
             Step.SWEEP: crew(
-                Step.SWEEP, sweeper.sweep, lambda: ALWAYS, SWEEPS_AT_ONCE, room=owners.room, reopens=owners.reopens
+                Step.SWEEP, sweeper.sweep, brake.may_sweep, SWEEPS_AT_ONCE, room=owners.room, reopens=owners.reopens
             ),
         }
+
+    def may_prepare(self) -> Instant | None:
+        """From when on sweeps may be prepared and first sent; ``None``: not until something changes."""
+        return self._leading_and(self._brake.may_prepare)() if self.hears() else None
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -75,21 +86,38 @@ class Collector:
         """The index changed (or the watch only progressed)."""
         self.synced = True
         fresh = self._index.take_fresh()
-        if self._leadership.leading:
+        # By what was announced, not by the belief of this instant: it may lapse unnoticed, and news come only once.
+        if self._fence:
             if self._index.policy_changed or self._armed != self._index.armed:
                 self._feed_everything()
             else:
-                self._feed(fresh.items())
+                self._drop_overtaken(fresh)
+                self._feed((resource, step) for resource, step in fresh.items() if step is not None)
         self._index.policy_changed, self._armed = False, self._index.armed
         self._brake.seen()
         self._wake()
 
     def on_gap(self, reason: str) -> None:
-        """Something may have been missed: warm up, and offer everything anew."""
+        """Something may have been missed: warm up, and offer everything anew. Also after the first list."""
         self.synced = True
         self._brake.on_gap(reason)
         self._feed_everything()
         self._sweeper.forget_gone()
+
+    def on_scan(self) -> None:
+        """All was looked through: offer what is due and in nobody's backlog, having been declined or lost."""
+        for step, resources in self._index.nominated.items():
+            backlog = self.crews[step].backlog
+            self._feed((resource, step) for resource in list(resources) if resource not in backlog)
+        self._sweeper.forget_gone()
+        self._wake()
+
+    def on_rewind(self, reason: str) -> None:
+        """etcd's past is another: nothing that was decided counts, and who serves us has to be found out anew."""
+        self._checked = False
+        self._brake.on_rewind(reason)
+        for crew in self.crews.values():
+            crew.backlog.clear()
 
     def on_leadership(self) -> None:
         """Gained, lost or renewed."""
@@ -111,6 +139,7 @@ class Collector:
             for crew in self.crews.values():
                 tasks.create_task(crew.run())
             tasks.create_task(self._graces.run())
+            tasks.create_task(self._roster.run())
             tasks.create_task(self._check_cluster())
 
     async def _check_cluster(self) -> None:
@@ -124,11 +153,19 @@ class Collector:
     # --- parts --------------------------------------------------------------------------------------------------
 
     def _feed_everything(self) -> None:
-        if self._leadership.leading and self.synced:
+        if self._fence and self.synced:
             for step, resources in self._index.nominated.items():
                 self._feed((resource, step) for resource in list(resources))
 
+    def _drop_overtaken(self, fresh: Mapping[Resource, Step | None]) -> None:
+        for resource, step in fresh.items():
+            for stage, crew in self.crews.items():
+                if stage is not step:
+                    crew.backlog.discard(resource)
+
     def _feed(self, due: Iterable[tuple[Resource, Step]]) -> None:
+        if not self._fence:
+            return
         now = Instant(self._clock.now())
         for resource, step in due:
             wait = self._wait(resource, step)

@@ -69,6 +69,7 @@ class Crew:
         self.stage = stage
         self.backlog: Backlog[Resource] = Backlog()
         self.failures = 0
+        self._full = False
         self._work, self._clock, self._limit, self._jitter = work, clock, limit, jitter
         self._gate, self._room, self._reopens = gate, room, reopens
         self._bell = Bell(clock)
@@ -79,9 +80,12 @@ class Crew:
         self._bell.ring()
 
     def offer(self, resource: Resource, at: Instant | None = None) -> None:
-        """Take it in, now or for ``at``. What does not fit is offered again with the next full feed."""
-        if not self.backlog.offer(resource, resource.owner, self._now(), at=at):
+        """Take it in, now or for ``at``. What does not fit is offered again with the next scan."""
+        if self.backlog.offer(resource, resource.owner, self._now(), at=at):
+            return
+        if not self._full:  # said once, not for each of a million
             log.warning("backlog_full", stage=self.stage, capacity=self.backlog.capacity)
+        self._full = True
 
     async def run(self) -> None:
         """Until cancelled; work in hand is cancelled with it."""
@@ -97,12 +101,15 @@ class Crew:
             resource = self.backlog.take(self._now(), self._room)
             if resource is None:
                 return
+            self._full = False
             self._busy += 1
             tasks.create_task(self._carry_out(resource))
 
     def _next(self, opens: Instant | None) -> Instant | None:
         if opens is None or opens > self._now():
             return opens
+        if self._busy >= self._limit:
+            return None  # nothing can begin, whatever is due, until somebody comes back: that rings
         return min((at for at in (self.backlog.next_due(), self._reopens()) if at is not None), default=None)
 
     async def _carry_out(self, resource: Resource) -> None:

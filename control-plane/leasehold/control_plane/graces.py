@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import structlog
+from leasehold.control_plane.core.backlog import backoff_ceiling
 from leasehold.control_plane.core.epochs import Close, Command, Drop, Epochs, LookAt, Open, grace_seconds
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.reaper import AuthorityFor
@@ -16,12 +17,13 @@ from leasehold.control_plane.writing import Written, put_guarded
 from leasehold.protocol import transactions
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.keyspace import Keyspace
-from leasehold.protocol.names import ClassName, Instant, Revision
+from leasehold.protocol.names import ClassName, Instant, LeaseId, Revision
 from leasehold.protocol.ports import Clock, Leases, Store
 from leasehold.protocol.records import EpochRecord
 from leasehold.protocol.transactions import Authority
 
 RETRY_SECONDS = 0.2
+LONGEST_RETRY_SECONDS = 10.0
 log = structlog.get_logger()
 
 
@@ -45,6 +47,7 @@ class Graces:
         self._fence = Revision(0)
         self._classes: dict[ClassName, Epochs] = {}
         self._due: dict[ClassName, Instant] = {}
+        self._failures: dict[ClassName, int] = {}
 
     def nudge(self) -> None:
         """The index or the leadership changed."""
@@ -69,9 +72,12 @@ class Graces:
             self._due.pop(name, None)
             try:
                 await self._decide(by, name)
+                self._failures.pop(name, None)
             except StoreError as error:
                 log.warning("epoch_failed", grace_class=name, error=str(error))
-                self._due[name] = Instant(self._now() + RETRY_SECONDS)
+                failures = self._failures[name] = self._failures.get(name, 0) + 1
+                wait = backoff_ceiling(failures, RETRY_SECONDS, LONGEST_RETRY_SECONDS)
+                self._due[name] = Instant(self._now() + wait)
 
     async def _decide(self, by: Authority, name: ClassName) -> None:
         seconds = grace_seconds(name)
@@ -104,7 +110,11 @@ class Graces:
         grant = await self._leases.grant(command.seconds, deadline=self._deadline)
         record = EpochRecord(float(command.seconds), grant.lease, since=written_now())
         txn = transactions.open_epoch(self._keys, by, command.name, command.number, record)
-        written = await put_guarded(self._store, txn, deadline=self._deadline)
+        try:
+            written = await put_guarded(self._store, txn, deadline=self._deadline)
+        except StoreError:
+            await self._give_back(grant.lease)
+            raise
         if isinstance(written, Written):
             epochs.opened(self._now())
             log.info(
@@ -112,10 +122,14 @@ class Graces:
                 revision=written.revision,
             )  # fmt: skip
             return
-        with suppress(StoreError):
-            await self._leases.revoke(grant.lease, deadline=self._deadline)
+        await self._give_back(grant.lease)
         # Somebody else's number, or the index is behind: look again soon.
         self._look_again(command.name, Instant(self._now() + RETRY_SECONDS))
+
+    async def _give_back(self, lease: LeaseId) -> None:
+        # Should the epoch have been opened under it after all, then our own clock alone measures it, which is enough.
+        with suppress(StoreError):
+            await self._leases.revoke(lease, deadline=self._deadline)
 
     def _look_again(self, name: ClassName, instant: Instant) -> None:
         self._due[name] = min(self._due.get(name, instant), instant)

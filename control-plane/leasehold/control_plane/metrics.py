@@ -46,6 +46,7 @@ class Metrics:
         self.misconfigured = Counter(
             "leasehold_owner_misconfigured", "Answers that only an operator can mend", ["owner"], registry=registry
         )
+        self.struck = Counter("leasehold_struck", "Long-gone holders taken off the roster", registry=registry)
         self.late_returns = Counter(
             "leasehold_late_returns", "Holders that came back after the first send", registry=registry
         )

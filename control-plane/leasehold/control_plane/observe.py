@@ -5,6 +5,8 @@ Laws:
 - A list is read at one revision and the watch starts right behind it: nothing falls between.
 - Silence is told from health by etcd's progress reports. A gap (silence, compaction, a list anew, something the scan
   had to mend) means that holders may look dead who are not: ``on_gap`` says so, and nothing is prepared for a while.
+- A linearizable read never shows an older revision than one that was seen before. If it does, etcd's past is another
+  (a restored snapshot, a wiped disk): everything known is dropped, ``on_rewind`` says so, and we list anew.
 - The scan (L2) lists again beside the running watch. What it finds is compared only once the watch has caught up with
   its revision, so that a late event is not taken for a lost one.
 """
@@ -13,12 +15,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.ticking import Bell
-from leasehold.protocol.errors import Compacted, StoreError
+from leasehold.protocol.errors import Compacted, LeaseholdError, StoreError
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Instant, LeaseId, Revision
 from leasehold.protocol.ports import Clock, Store, Watches
@@ -29,9 +32,15 @@ SILENCE_SECONDS = 3.5
 """Longer than a few missed progress reports: from here on what is known may be stale."""
 PAGE_DEADLINE_SECONDS = 10.0
 RETRY_SECONDS = 0.5
+REWIND_CHECK_SECONDS = 10.0
+REWIND_DEADLINE_SECONDS = 2.0
 KEYS_AT_A_TIME = 2000
 NEVER_HEARD = Instant(float("-inf"))
 log = structlog.get_logger()
+
+
+class _Rewound(LeaseholdError):
+    """etcd is at an older revision than what was seen of it."""
 
 
 @dataclass
@@ -47,7 +56,8 @@ class Sight:
 
 
 class Observer:
-    """Keeps the index. ``on_change`` after every batch, ``on_gap(reason)`` whenever something may have been missed."""
+    """Keeps the index. ``on_change`` after every batch, ``on_scan`` after every scan; ``on_blind(reason)`` when a gap
+    begins and ``on_gap(reason)`` when one is over: something may have been missed."""
 
     def __init__(
         self,
@@ -59,15 +69,21 @@ class Observer:
         *,
         scan_seconds: float,
         on_change: Callable[[], None],
+        on_scan: Callable[[], None],
+        on_rewind: Callable[[str], None],
+        on_blind: Callable[[str], None],
         on_gap: Callable[[str], None],
         on_shard_gone: Callable[[Revision], None],
     ) -> None:
         self._store, self._watches, self._keys, self._index, self._clock = store, watches, keys, index, clock
         self._scan_seconds = scan_seconds
-        self._on_change, self._on_gap, self._on_shard_gone = on_change, on_gap, on_shard_gone
+        self._on_change, self._on_scan, self._on_rewind = on_change, on_scan, on_rewind
+        self._on_blind, self._on_gap = on_blind, on_gap
+        self._on_shard_gone = on_shard_gone
         self._shards = {keys.shard(0)}
         self._advanced = Bell(clock)
         self._scanning = False
+        self._checked_at = NEVER_HEARD
         self.sight = Sight()
 
     async def run(self) -> None:
@@ -81,7 +97,10 @@ class Observer:
                 except Compacted as error:
                     self.sight.synced = False
                     self.sight.trouble = "the watch fell behind a compaction; listing again"
+                    self._on_blind(self.sight.trouble)
                     log.warning("watch_compacted", revision=error.compact_revision)
+                except _Rewound as error:
+                    self._start_over(str(error))
                 except StoreError as error:
                     self.sight.trouble = f"etcd: {error}"
                     log.warning("list_failed", error=str(error))
@@ -92,9 +111,15 @@ class Observer:
         """Seconds since etcd was last heard from."""
         return self._clock.now() - self.sight.heard_at
 
+    @property
+    def hears(self) -> bool:
+        """Whether what is known is fresh. False: the next thing heard will be the end of a gap."""
+        return self.sight.synced and self.silence <= SILENCE_SECONDS
+
     # --- list ---------------------------------------------------------------------------------------------------
 
     async def _list(self, reason: str) -> None:
+        await self._check_for_rewind()
         revision, _ = await self._read_everything(watching=False)
         self.sight.revision = revision
         self.sight.heard_at = Instant(self._clock.now())
@@ -139,6 +164,26 @@ class Observer:
                 log.warning("watch_was_silent", seconds=round(silence, 1))
                 self._on_gap("the watch was silent")
             self._on_change()
+            if self._clock.now() - self._checked_at >= REWIND_CHECK_SECONDS:
+                # A rewound etcd goes on reporting progress, and nothing else until it is past where it was.
+                with suppress(StoreError):
+                    await self._check_for_rewind()
+
+    async def _check_for_rewind(self) -> None:
+        self._checked_at = Instant(self._clock.now())
+        seen = self.sight.revision
+        now = (await self._store.read(self._keys.cluster, deadline=REWIND_DEADLINE_SECONDS)).revision
+        if now < seen:
+            raise _Rewound(f"etcd went back from revision {seen} to {now}: a snapshot was restored, or it was wiped")
+
+    def _start_over(self, reason: str) -> None:
+        log.error("rewound", reason=reason, alert=True)
+        self.sight.synced = False
+        self.sight.trouble = reason
+        self.sight.revision = Revision(0)
+        self._index.forget_everything()
+        self._on_blind(reason)
+        self._on_rewind(reason)
 
     def _take(self, batch: WatchBatch) -> None:
         for event in batch.events:
@@ -174,6 +219,7 @@ class Observer:
             log.error("scan_corrected", keys=wrong)
             self._on_gap("the scan found what the watch had missed")
         self._on_change()
+        self._on_scan()
         return wrong
 
     async def _caught_up(self, revision: Revision) -> None:

@@ -76,8 +76,10 @@ class Reaper:
             return Done()
         evidence = await self._witness.look(resource)
         found = ripe(evidence, ())
-        if not isinstance(found, Keep) or found.reason not in _REVIVES | {"no-record"}:
+        if not isinstance(found, Keep):
             return Again()
+        if found.reason not in _REVIVES | {"no-record"}:
+            return self._keep("revive", resource, found)
         return await self._revive(resource, evidence, found)
 
     async def prepare(self, resource: Resource) -> Outcome:

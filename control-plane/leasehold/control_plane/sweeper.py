@@ -2,7 +2,8 @@
 
     prepared --send(1)--> sent --owner: gone--> (finished: record, holds, refs, tombstone, sweep deleted; grave put)
     prepared --a holder's beacon is back--> aborted (sweep and tombstone deleted)
-    sent --refused--> aborted; condemned again only after a while, and quarantined after a budget of refusals
+    sent(1) --refused--> aborted; condemned again only after a while, and quarantined after a budget of refusals
+    sent(n) --refused--> sent(n+1) or quarantined: an earlier delete may still be on its way, so nobody may hold it
     sent --unknown, pending, wait--> sent(n+1) after a while; after a budget of attempts quarantined
     sent --misconfigured, unverifiable--> quarantined     quarantined --slow retry, for ever--> sent(n+1)
 
@@ -49,6 +50,9 @@ ATTEMPTS = 100
 """With full jitter up to an hour that is about two days; the count stands in etcd and survives us."""
 REFUSALS = 5
 SLOW_SECONDS = 3600.0
+CLOSED_SECONDS = 30.0
+"""How often a first send that must wait looks again by itself. What ends the wait (arming, the end of a gap) offers
+everything anew, so this only bounds a mistake."""
 NEEDED_SECONDS = 0.5
 """Belief that must be left for a call to begin."""
 log = structlog.get_logger()
@@ -84,9 +88,11 @@ class Sweeper:
         *,
         deadline: float,
         jitter: Callable[[], float],
+        opens: Callable[[], Instant | None],
     ) -> None:
         self._store, self._keys, self._index, self._clock = store, keys, index, clock
         self._leadership, self._owners, self._graves, self._metrics = leadership, owners, graves, metrics
+        self._opens = opens
         self._deadline, self._jitter = deadline, jitter
         self._calls: set[asyncio.Timeout] = set()
         self._refusals: dict[Resource, int] = {}
@@ -138,8 +144,6 @@ class Sweeper:
             if first:
                 return await self._abort(sweep, by, "not-permitted", why)
             return await self._hold_back(sweep, by, "not-permitted", why)
-        if first and not by.armed:
-            return At(Instant(self._now() + 1.0))
         if self._leadership.believed_until - self._now() < NEEDED_SECONDS:
             return At(Instant(self._now() + NEEDED_SECONDS))
         return await self._send(sweep, by, record)
@@ -160,8 +164,12 @@ class Sweeper:
         looked = Revision(0)
         if attempt.attempt == 1:
             returned, looked = await self._returned(attempt)
-            if returned is not None:
-                return await self._abort(sweep, by, "held", f"{returned} came back")
+            if returned:
+                return await self._abort(sweep, by, "held", returned)
+            # Whoever is to be found alive needs the time to come back after a gap, as before a prepare.
+            opens = self._opens()
+            if opens is None or opens > self._now():
+                return At(Instant(min(opens or float("inf"), self._now() + CLOSED_SECONDS)))
         txn = transactions.send(self._keys, by, sweep.resource, sweep.revision, attempt, looked)
         written = await put_guarded(self._store, txn, deadline=self._deadline)
         if isinstance(written, Refused):
@@ -175,20 +183,28 @@ class Sweeper:
         answer = await self._call(sent)
         return await self._conclude(sent, record, answer)
 
-    async def _returned(self, sweep: SweepRecord) -> tuple[Holder | None, Revision]:
-        """A listed holder that is alive again, if any; and, with too many to compare, when we looked."""
+    async def _returned(self, sweep: SweepRecord) -> tuple[str, Revision]:
+        """Which listed holder came back, be it for a moment, if any; and, with too many to compare, when we looked."""
         keys, looked = self._keys, Revision(0)
         if transactions.needs_a_look(sweep):
             looked = (await self._store.read(keys.armed, deadline=self._deadline)).revision
         for name in sweep.holders:
             holder = Holder(name)
             known = self._index.holder(holder)
-            # The index suffices to abort; not to go on. For that, ``send`` compares, or we look at every beacon.
-            if known is not None and known.beacon:
-                return holder, looked
-            if looked and (await self._store.read(keys.beacon(holder), deadline=self._deadline, revision=looked)).items:
-                return holder, looked
-        return None, looked
+            beacon, roster = (known.beacon, known.roster) if known is not None else (Revision(0), Revision(0))
+            # The index suffices to abort; not to go on. For that, ``send`` compares, or we look at all of them.
+            if looked and not beacon:
+                beacon = await self._revision(keys.beacon(holder), looked)
+                roster = await self._revision(keys.roster(holder), looked)
+            if beacon:
+                return f"{holder} came back", looked
+            if not 0 < roster < sweep.tombstone_revision:
+                return f"{holder} came back for a moment, or ended, after the tombstone", looked
+        return "", looked
+
+    async def _revision(self, key: bytes, at: Revision) -> Revision:
+        found = (await self._store.read(key, deadline=self._deadline, revision=at)).items
+        return found[0].mod_revision if found else Revision(0)
 
     # --- the call -----------------------------------------------------------------------------------------------
 
@@ -197,6 +213,9 @@ class Sweeper:
         office = self._owners.get(sweep.owner)
         if office is None:
             return Answer(Verdict.MISCONFIGURED, f"there is no owner {sweep.owner!r}")
+        if not self._leadership.leading:
+            # We were stopped in between; somebody else may lead, and whatever was true then may have changed.
+            return Answer(Verdict.UNKNOWN, "nothing was sent: leadership had ended")
         began, first = self._now(), sweep.record.attempt == 1
         office.guard.on_call(began)
         answer = Answer(Verdict.UNKNOWN, "cut off")
@@ -227,7 +246,7 @@ class Sweeper:
         if verdict in {Verdict.GONE, Verdict.ABSENT, Verdict.REPLACED}:
             return await self._finish(sweep, by, record, answer)
         if verdict is Verdict.REFUSED:
-            return await self._refused(sweep, by, detail)
+            return await self._refused(sweep, by, answer)
         if verdict in {Verdict.MISCONFIGURED, Verdict.UNVERIFIABLE}:
             if verdict is Verdict.MISCONFIGURED:
                 self._metrics.misconfigured.labels(sweep.owner).inc()
@@ -262,11 +281,14 @@ class Sweeper:
             self._metrics.late_returns.inc(len(late))
             log.warning("late_return", **_about(sweep), holders=late)
 
-    async def _refused(self, sweep: _Sweep, by: Authority, detail: str) -> Outcome:
+    async def _refused(self, sweep: _Sweep, by: Authority, answer: Answer) -> Outcome:
         refusals = self._refusals[sweep.resource] = self._refusals.get(sweep.resource, 0) + 1
         if refusals >= REFUSALS:
-            return await self._hold_back(sweep, by, Verdict.REFUSED, detail)
-        return await self._abort(sweep, by, Verdict.REFUSED, detail)
+            return await self._hold_back(sweep, by, Verdict.REFUSED, answer.detail)
+        if sweep.record.attempt > 1:
+            # Perhaps refused *because* an earlier delete is being carried out. Aborting would let somebody hold it.
+            return await self._later(sweep, by, answer)
+        return await self._abort(sweep, by, Verdict.REFUSED, answer.detail)
 
     async def _abort(self, sweep: _Sweep, by: Authority, reason: str, detail: str) -> Outcome:
         txn = transactions.abort(self._keys, by, sweep.resource, sweep.revision)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.verdict import Evidence, read_evidence
+from leasehold.protocol.errors import Uncertain
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Holder, Resource
 from leasehold.protocol.ports import Store
@@ -31,7 +32,12 @@ class Witness:
             keys.holds_of(resource), keys.refs_to(resource),
         ]  # fmt: skip
         asked = [*fixed, *self._expected(resource)][:ASKED_AT_ONCE]
-        result = await self._store.commit(Txn((), [Get(where) for where in asked]), deadline=self._deadline)
+        reading = Txn((), [Get(where) for where in asked])
+        try:
+            result = await self._store.commit(reading, deadline=self._deadline)
+        except Uncertain:
+            # The store never repeats a transaction; this one only reads.
+            result = await self._store.commit(reading, deadline=self._deadline)
         found: dict[bytes, KeyValue] = {}
         for got in result.results:
             if isinstance(got, GetResult):

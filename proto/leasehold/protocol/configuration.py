@@ -6,10 +6,12 @@ environment come in, a model or ``BadConfiguration`` goes out.
 
 from __future__ import annotations
 
+import copy
 import re
+import reprlib
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 import yaml
@@ -98,6 +100,8 @@ def parse_yaml(text: str, source: str) -> object:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
+        if re.search(r"[{\[].*\$\{", text):
+            problem += '; inside {} and [] write "${VAR}" with quotes'
         raise BadConfiguration([Mistake(source, where, f"expected YAML: {problem}")]) from error
 
 
@@ -107,7 +111,10 @@ def load(kind: type[_T], text: str, source: str, environment: Mapping[str, str])
     Raises ``BadConfiguration``.
     """
     mistakes: list[Mistake] = []
-    document = _expand(parse_yaml(text, source), "", source, environment, mistakes)
+    try:
+        document = _expand(parse_yaml(text, source), "", source, environment, mistakes)
+    except RecursionError as error:
+        raise BadConfiguration([Mistake(source, "", "expected YAML that does not contain itself")]) from error
     if mistakes:
         raise BadConfiguration(mistakes)
     return convert(kind, document, source)
@@ -124,6 +131,84 @@ def convert(kind: type[_T], document: object, source: str) -> _T:
         return msgspec.convert(document, kind, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise BadConfiguration([Mistake(source, "", str(error))]) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[_T]):
+    """What could be understood of a document, and every mistake of its form.
+
+    Where the form is wrong, that field is put aside, so that the rest can be checked for meaning all the same.
+    ``model`` is ``None`` if nothing was left to check.
+    """
+
+    model: _T | None
+    mistakes: tuple[Mistake, ...] = ()
+    put_aside: frozenset[str] = frozenset()
+
+    def with_meaning(self, source: str, nonsense: Iterable[tuple[str, str]]) -> tuple[Mistake, ...]:
+        """All mistakes: of form, and those of meaning (path and problem) that do not follow from what was put aside."""
+        meant = (Mistake(source, path, problem) for path, problem in nonsense if not _follows(path, self.put_aside))
+        return tuple(dict.fromkeys((*self.mistakes, *meant)))
+
+
+def read(
+    kind: type[_T], text: str, source: str, environment: Mapping[str, str], neutral: Mapping[str, object]
+) -> Reading[_T]:
+    """Like ``load``, but what is wrong is put aside instead of raised.
+
+    ``neutral`` says, by the name of a list, what stands in it for an item of a wrong form, so that the others keep
+    their numbers.
+    """
+    put_aside: set[str] = set()
+    try:
+        return Reading(load(kind, text, source, environment))
+    except BadConfiguration as error:
+        mistakes = list(error.mistakes)
+    try:
+        rest = load(dict[str, Any], text, source, environment)
+    except BadConfiguration:
+        return Reading(None, tuple(mistakes))
+    for _ in range(len(mistakes) + 8):
+        try:
+            return Reading(convert(kind, rest, source), tuple(mistakes), frozenset(put_aside))
+        except BadConfiguration as error:
+            found = error.mistakes
+        mistakes += (one for one in found if one not in mistakes and not _follows(one.path, put_aside))
+        for one in found:
+            removed = _put_aside(rest, one.path, neutral)
+            if not one.problem.startswith("not a field"):  # nothing is missing without it
+                put_aside |= {one.path, removed}
+    return Reading(None, tuple(mistakes))
+
+
+def _follows(path: str, put_aside: Iterable[str]) -> bool:
+    """Whether what is there, part of it or what it is part of was put aside: no second mistake then."""
+    return any(_within(one, path) or _within(path, one) for one in put_aside)
+
+
+def _within(path: str, outer: str) -> bool:
+    return path == outer or path.startswith((f"{outer}.", f"{outer}["))
+
+
+def _put_aside(document: Any, path: str, neutral: Mapping[str, object]) -> str:
+    """Remove what stands at ``path``; if it is not there, what it is missing from. Returns the path of what went."""
+    steps: list[str | int] = [
+        int(step[1:-1]) if step[0] == "[" else step for step in re.findall(r"[^.\[]+|\[\d+\]", path)
+    ]
+    while steps:
+        parent, last = document, steps[-1]
+        try:
+            for step in steps[:-1]:
+                parent = parent[step]
+            if isinstance(last, int):
+                parent[last] = copy.deepcopy(neutral[str(steps[-2])])
+            else:
+                del parent[last]
+        except (KeyError, IndexError, TypeError):
+            steps.pop()
+            continue
+        return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
+    return path
 
 
 def to_json(model: object) -> bytes:
@@ -206,7 +291,7 @@ def _leaf_mistakes(kind: msgspec.inspect.Type, value: object, path: str) -> Iter
         msgspec.convert(value, _python_type(kind), dec_hook=_decode)
     except msgspec.ValidationError as error:
         problem = re.sub(r" - at `.*`$", "", str(error))
-        yield path, f"expected {_describe(kind)}, got {value!r} ({problem})"
+        yield path, f"expected {_describe(kind)}, got {reprlib.repr(value)} ({problem})"
 
 
 def _present(kind: msgspec.inspect.Type, value: object) -> msgspec.inspect.Type:

@@ -7,6 +7,7 @@ contain a slash, a prefix that ends in one is prefix-free. ``tests/properties/te
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -49,6 +50,7 @@ class Family(Enum):
     RULES = "rules"
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]+")
 _FAMILIES = {family.value: family for family in Family}
 _DEPTHS = {
     Family.BEACONS: 1, Family.ROSTER: 1, Family.RESOURCES: 3, Family.HOLDS: 4, Family.REFS: 6, Family.INTENTS: 2,
@@ -85,6 +87,12 @@ def _encode(component: str) -> bytes:
     if not component:
         raise ValueError("an empty key component")
     return quote(component, safe="").encode("ascii")
+
+
+def _is_canonical(part: str, component: str) -> bool:
+    if "%" in part:
+        return quote(component, safe="") == part
+    return _PLAIN.fullmatch(part) is not None
 
 
 @lru_cache(maxsize=256)  # one registration builds four keys of the same resource
@@ -205,7 +213,9 @@ class Keyspace:
             components = tuple(part if "%" not in part else unquote(part, errors="strict") for part in parts[5:])
         except UnicodeDecodeError:
             return None
-        return Key(family, components) if all(components) else None
+        if not all(map(_is_canonical, parts[5:], components)):
+            return None  # another spelling of a key of ours
+        return Key(family, components)
 
     @staticmethod
     def _path(resource: Resource) -> bytes:

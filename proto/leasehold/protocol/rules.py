@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import jmespath
 import jmespath.exceptions
 import msgspec
-from leasehold.protocol.configuration import BadConfiguration, Mistake, Seconds, convert, load
+from leasehold.protocol.configuration import BadConfiguration, Mistake, Seconds, convert, read
 from leasehold.protocol.names import NAME_EXPECTED, ClassName, is_name
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.templates import BadTemplate, PathTemplate
@@ -262,7 +262,24 @@ def permitted_mode(rule: Rule, owner: Owner) -> Mode:
 
 def load_rules(text: str, source: str, environment: Mapping[str, str]) -> RuleSet:
     """A rule file's text, checked as a whole. Raises ``BadConfiguration`` with every mistake."""
-    return checked(load(RuleSet, text, source, environment), source)
+    reading = read(RuleSet, text, source, environment, _NEUTRAL)
+    if reading.model is None:
+        raise BadConfiguration(reading.mistakes)
+    mistakes = reading.with_meaning(source, _nonsense(reading.model))
+    if mistakes:
+        raise BadConfiguration(mistakes)
+    return reading.model
+
+
+_NEUTRAL: Mapping[str, object] = {
+    "owners": {"name": "unreadable", "hosts": ["unreadable"], "endpoint": "http://unreadable"},
+    "rules": {
+        "name": "unreadable", "owner": "unreadable", "type": "unreadable", "on": "delete", "id": {"json": "id"},
+        "match": {"method": "GET", "path": "/", "status": [200]},
+    },
+    "hosts": "unreadable", "status": 200, "method": "GET",
+}  # fmt: skip
+"""What stands for an item that could not be read while the others are checked."""
 
 
 def rules_from_documents(owners: Iterable[object], rules: Iterable[object], source: str) -> RuleSet:
@@ -378,7 +395,7 @@ def _rule_nonsense(rule: Rule, owner: Owner | None) -> Iterator[tuple[str, str]]
     if rule.id_pattern is not None:
         try:
             re.compile(rule.id_pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             yield "id_pattern", f"expected a regular expression: {error}"
 
 
@@ -461,7 +478,7 @@ def _source_nonsense(where: str, source: Source, variables: tuple[str, ...] | No
     if source.json is not None:
         try:
             jmespath.compile(source.json)
-        except jmespath.exceptions.JMESPathError as error:
+        except (jmespath.exceptions.JMESPathError, RecursionError) as error:
             yield f"{where}.json", f"expected a JMESPath expression: {error}"
     if source.path is not None and source.path not in (variables or ()):
         known = ", ".join(variables or ()) or "none here"

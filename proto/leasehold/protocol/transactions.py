@@ -277,8 +277,7 @@ def prepare(
             raise ValueError(f"{resource}: expected every dead holder's roster there and older than the tombstone")
     else:
         for holder in facts.holders:
-            roster = keys.roster(holder)
-            compares += (present(roster), Compare(roster, Target.MOD, Relation.LESS, tombstone))
+            compares += _quiet_since(keys, holder, tombstone)
     return Txn(compares, (Put(keys.sweep(resource), encode(sweep)),))
 
 
@@ -291,10 +290,11 @@ def send(
     looked: Revision = Revision(0),
 ) -> Txn:
     """IF fence; sweep unchanged since ``seen``; for attempt 1 also armed unchanged and every listed holder's beacon
-    still absent THEN put sweep ``sent(n)``, before any byte leaves. Attempt 1 refused: abort.
+    still absent and its roster still older than the tombstone (a holder that came back for a moment could not take
+    the tombstone away any more) THEN put sweep ``sent(n)``, before any byte leaves. Attempt 1 refused: abort.
 
-    With more holders than one transaction can compare (``needs_a_look``) the caller reads all their beacons at
-    ``looked``, and nobody must have attached since.
+    With more holders than one transaction can compare (``needs_a_look``) the caller reads all their beacons and
+    rosters at ``looked``, and nobody must have attached since.
     """
     key = keys.sweep(resource)
     compares = [_fence(keys, by), unchanged(key, _seen(seen))]
@@ -303,7 +303,8 @@ def send(
         if needs_a_look(sweep):
             compares.append(nothing_newer_than(keys.family(Family.ROSTER), _seen(looked)))
         else:
-            compares += (absent(keys.beacon(Holder(holder))) for holder in sweep.holders)
+            for holder in map(Holder, sweep.holders):
+                compares += (absent(keys.beacon(holder)), *_quiet_since(keys, holder, sweep.tombstone_revision))
     return Txn(compares, (Put(key, encode(sweep)),))
 
 
@@ -350,6 +351,23 @@ def revive(keys: Keyspace, by: Authority, resource: Resource, tombstone: Revisio
     """IF fence; tombstone unchanged; sweep absent THEN delete the tombstone: somebody holds it after all."""
     key = keys.tombstone(resource)
     return Txn((_fence(keys, by), unchanged(key, _seen(tombstone)), absent(keys.sweep(resource))), (Delete(key),))
+
+
+def strike(keys: Keyspace, by: Authority, holder: Holder, seen: Revision) -> Txn:
+    """IF fence; beacon absent; roster unchanged since ``seen``; no intents of the holder THEN delete the roster entry.
+
+    The caller knows of no hold of this holder, released ones included, and has seen it so for a while: a hold without
+    a roster entry would be kept for ever. None can appear any more without a new attach, which rewrites the roster:
+    every hold is written under its holder's beacon, in the same transaction. Repeating it is harmless.
+    """
+    roster = keys.roster(holder)
+    compares = (
+        _fence(keys, by),
+        absent(keys.beacon(holder)),
+        unchanged(roster, _seen(seen)),
+        absent(keys.intents_of(holder)),
+    )
+    return Txn(compares, (Delete(roster),), (Get(roster),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,8 +493,9 @@ def attached(result: TxnResult) -> bool:
 
 
 def references(record: ResourceRecord) -> tuple[Resource, ...]:
-    """What a record refers to, each target once."""
-    return tuple(dict.fromkeys(Resource(*reference) for reference in record.references))  # type: ignore[arg-type]
+    """What a record refers to, each target once. What cannot have a key refers to nothing."""
+    named = (reference for reference in record.references if all(reference))
+    return tuple(dict.fromkeys(Resource(*reference) for reference in named))  # type: ignore[arg-type]
 
 
 # --- parts ----------------------------------------------------------------------------------------------------
@@ -515,6 +534,11 @@ def _nobody_holds(keys: Keyspace, by: Authority, facts: Unheld) -> list[Compare]
         compares += (absent(keys.beacon(holder)) for holder in facts.holders)
     compares += (absent(keys.record(source)) for source in facts.sources)
     return compares
+
+
+def _quiet_since(keys: Keyspace, holder: Holder, tombstone: int) -> tuple[Compare, Compare]:
+    roster = keys.roster(holder)
+    return present(roster), Compare(roster, Target.MOD, Relation.LESS, tombstone)
 
 
 def _too_many(holds: Sequence[HoldFound]) -> bool:

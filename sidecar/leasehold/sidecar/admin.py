@@ -24,6 +24,8 @@ from leasehold.sidecar.rules_source import RulesHealth
 
 PAGE = 1000
 MAX_PAGE = 10_000
+REMEMBERED_SECONDS = 300.0
+"""How long a lost observation makes us unready: long enough to be noticed; for ever would only hurt the app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Inside:
     holders: Holders
     tenure: Tenure
     rules: RulesHealth
+    metrics: SidecarMetrics
 
     def not_ready(self) -> Mapping[str, str]:
         """Why what is created now may not be registered at once. Traffic flows all the same."""
@@ -53,7 +56,16 @@ class Inside:
             reasons["rules"] = self.rules.trouble
         if self.journal.full:
             reasons["journal"] = "full, or the disk refuses: what is created now is unprotected"
+        if self.metrics.seconds_since_a_loss() < REMEMBERED_SECONDS:
+            reasons["unprotected"] = f"{self._losses()}, lately"
         return reasons
+
+    def notes(self) -> Mapping[str, str]:
+        """What went wrong and cannot be mended; it does not make what comes unready."""
+        return {"unprotected": self._losses()} if self.metrics.lost else {}
+
+    def _losses(self) -> str:
+        return f"{self.metrics.lost} observations were lost, and what they created or used is unprotected: see the log"
 
 
 def admin_app(metrics: SidecarMetrics, inside: Inside) -> web.Application:
@@ -70,7 +82,7 @@ def admin_app(metrics: SidecarMetrics, inside: Inside) -> web.Application:
         return web.json_response(_holds(inside, limit, request.query.get("after", "")))
 
     app = web.Application()
-    app.add_routes(health_routes(metrics.registry, inside.not_ready))
+    app.add_routes(health_routes(metrics.registry, inside.not_ready, inside.notes))
     app.add_routes([web.get("/v1/status", status), web.get("/v1/holds", holds)])
     return app
 

@@ -31,6 +31,7 @@ from leasehold.sidecar.holds.etcd import Etcd
 from leasehold.sidecar.holds.holders import Holders
 from leasehold.sidecar.holds.journal import Journal
 from leasehold.sidecar.holds.registrar import HoldsRegistrar
+from leasehold.sidecar.holds.rounds import Rounds
 from leasehold.sidecar.holds.tenure import Tenure
 from leasehold.sidecar.holds.timers import Timers
 from leasehold.sidecar.host.port import Host
@@ -83,8 +84,9 @@ class Holds:
             ttl_seconds=settings.ttl_seconds, service_ttl_seconds=settings.service_ttl_seconds,
         )  # fmt: skip
         self.registrar = HoldsRegistrar(
-            self.journal, self.cache, self.committer, self.holders, self.clock, metrics, now_in_words
+            self.journal, self.cache, self.committer, self.holders, self.tenure, self.clock, metrics, now_in_words
         )
+        self.rounds = Rounds(self.etcd, self.cache, self.holders, self.registrar)
 
     def open(self) -> None:
         """Replay the journal. Raises ``OSError``."""
@@ -93,11 +95,12 @@ class Holds:
         self.registrar.resume()
 
     async def run(self) -> None:
-        """Keep, time and commit until cancelled."""
+        """Keep, time, commit and look until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.committer.run(), name="committer")
             tasks.create_task(self.timers.run(), name="timers")
             tasks.create_task(self.tenure.run(), name="tenure")
+            tasks.create_task(self.rounds.run(), name="rounds")
 
     async def flush(self) -> None:
         """Before we go: end what can be ended, within ``FLUSH_SECONDS``."""
@@ -119,16 +122,25 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         try:
             await _serve(settings, lifetime, holds, metrics)
         except BaseExceptionGroup as group:
-            if len(group.exceptions) == 1 and isinstance(group.exceptions[0], OSError):
-                raise group.exceptions[0] from group
+            cause = _only_one(group)
+            if isinstance(cause, OSError):
+                raise cause from group
             raise
         finally:
             await holds.journal.close()
 
 
+def _only_one(error: BaseException) -> BaseException:
+    """What went wrong, however many groups of tasks it went through."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 async def _serve(settings: Settings, lifetime: Lifetime, holds: Holds, metrics: SidecarMetrics) -> None:
     rules = CurrentRules(metrics)
     rules.on_change(holds.tenure.apply_rules)
+    rules.on_change(holds.rounds.apply_rules)
     health = RulesHealth()
     async with asyncio.TaskGroup() as tasks:
         background = [tasks.create_task(holds.run()), tasks.create_task(_look_after(holds, metrics))]
@@ -139,8 +151,10 @@ async def _serve(settings: Settings, lifetime: Lifetime, holds: Holds, metrics: 
             follow.recall()
             background.append(tasks.create_task(follow.run()))
         await holds.tenure.begun.wait()
-        inside = Inside(holds.journal, holds.committer, holds.holders, holds.tenure, health)
-        relay = RelaySettings(holds.registrar, rules, metrics, drain_deadline=RELAY_DRAIN_SECONDS)
+        inside = Inside(holds.journal, holds.committer, holds.holders, holds.tenure, health, metrics)
+        relay = RelaySettings(
+            holds.registrar, rules, metrics, drain_deadline=RELAY_DRAIN_SECONDS, new_call=holds.tenure.new_call
+        )
         await _serve_ports(settings, lifetime, admin_app(metrics, inside), relay, holds.holders.process)
         await holds.flush()
         for task in background:

@@ -14,32 +14,21 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-from leasehold.protocol.configuration import BadConfiguration, Mistake, Seconds, convert, load
-from leasehold.protocol.etcd.config import EtcdConfig, TlsConfig
+from leasehold.protocol.configuration import BadConfiguration, Seconds, read
+from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.names import NAME_EXPECTED, ServiceName, Tenant, is_instance, is_name
 from leasehold.protocol.rules import RuleSet, load_rules
 from leasehold.shell.daemon import read_configuration
+from leasehold.shell.etcd_section import EtcdSection
 from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.host.probes import Pace
-
-_ENDPOINT = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+)(:[0-9]{1,5})?/?")
 
 
 class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
-
-
-class EtcdSection(_Model, frozen=True):
-    """Where etcd is, and how long one call to it may take."""
-
-    endpoints: tuple[str, ...] = ()
-    tls: TlsConfig | None = None
-    username: str | None = None
-    password_file: str | None = None
-    deadline: Seconds = Seconds(5.0)
 
 
 class LeaseSection(_Model, frozen=True):
@@ -155,10 +144,11 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
     text = read_configuration(path)
     hostname = socket.gethostname()
     environment = {"HOSTNAME": hostname, **environment}
-    document, mistakes = _read(text, str(path), environment)
+    reading = read(Document, text, str(path), environment, _NEUTRAL)
+    document, mistakes = reading.model, reading.mistakes
     rules: RuleSet | None = None
     if document is not None:
-        mistakes += (Mistake(str(path), where, problem) for where, problem in _nonsense(document, path.parent))
+        mistakes = reading.with_meaning(str(path), _nonsense(document, path.parent))
         try:
             rules = _rules(document.rules, path.parent, environment)
         except BadConfiguration as error:
@@ -176,45 +166,12 @@ def pace_of(probe: Probe) -> Pace:
 # --- form -------------------------------------------------------------------------------------------------------
 
 
-def _read(text: str, source: str, environment: Mapping[str, str]) -> tuple[Document | None, list[Mistake]]:
-    """The document, if anything of it can be understood, and what is wrong with its form."""
-    try:
-        return load(Document, text, source, environment), []
-    except BadConfiguration as error:
-        mistakes = list(error.mistakes)
-    try:
-        rest = load(dict[str, Any], text, source, environment)
-    except BadConfiguration:
-        return None, mistakes
-    put_aside: set[str] = set()
-    for _ in range(len(mistakes) + 8):
-        try:
-            return convert(Document, rest, source), mistakes
-        except BadConfiguration as error:
-            found = error.mistakes
-        # What was put aside is missing now; that is no second mistake.
-        mistakes += (one for one in found if one not in mistakes and one.path not in put_aside)
-        for one in found:
-            put_aside.add(one.path)
-            _put_aside(rest, one.path)
-    return None, mistakes
-
-
-def _put_aside(document: Any, path: str) -> None:
-    """Remove what stands at ``path``; if it is not there, what it is missing from."""
-    steps: list[str | int] = [
-        int(step[1:-1]) if step[0] == "[" else step for step in re.findall(r"[^.\[]+|\[\d+\]", path)
-    ]
-    while steps:
-        parent = document
-        try:
-            for step in steps[:-1]:
-                parent = parent[step]
-            del parent[steps[-1]]
-        except (KeyError, IndexError, TypeError):
-            steps.pop()
-            continue
-        return
+_NEUTRAL: Mapping[str, object] = {
+    "capture": {"mode": "forward-proxy", "listen": "127.0.0.1:0"},
+    "endpoints": "https://127.0.0.1:2379",
+}
+"""What stands in a list for an item of a wrong form: nothing is wrong with its meaning, and the others keep their
+numbers."""
 
 
 # --- meaning ----------------------------------------------------------------------------------------------------
@@ -222,10 +179,10 @@ def _put_aside(document: Any, path: str) -> None:
 
 def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
     yield from _name_nonsense(document)
-    yield from _etcd_nonsense(document.etcd)
+    yield from document.etcd.nonsense(folder)
     yield from _lease_nonsense(document.lease)
     yield from _host_nonsense(document.host)
-    yield from _capture_nonsense(document.capture)
+    yield from _capture_nonsense(document.capture, document.admin.listen)
     if (document.rules.file is not None) == document.rules.etcd:
         yield "rules", "expected exactly one of: file: <path>, etcd: true"
     yield from _journal_nonsense(document.journal, folder)
@@ -244,32 +201,6 @@ def _name_nonsense(document: Document) -> Iterator[tuple[str, str]]:
             "instance",
             f"expected 1 to 200 letters, digits, '.', '_', '~', ':', '+' or '-', got {document.instance!r}",
         )
-
-
-def _etcd_nonsense(etcd: EtcdSection) -> Iterator[tuple[str, str]]:
-    if not etcd.endpoints:
-        yield "etcd.endpoints", "expected at least one, e.g. http://127.0.0.1:2379"
-    for n, endpoint in enumerate(etcd.endpoints):
-        if _ENDPOINT.fullmatch(endpoint) is None:
-            yield f"etcd.endpoints[{n}]", f"expected http(s)://host:port, got {endpoint!r}"
-        elif etcd.tls is not None and endpoint.startswith("http:"):
-            yield f"etcd.endpoints[{n}]", f"expected https beside etcd.tls, got {endpoint!r}"
-    if etcd.deadline <= 0:
-        yield "etcd.deadline", f"expected more than 0s, got {etcd.deadline}"
-    if (etcd.username is None) != (etcd.password_file is None):
-        yield "etcd", "expected username and password_file together"
-    if etcd.password_file is not None and not os.access(etcd.password_file, os.R_OK):
-        yield "etcd.password_file", f"cannot be read: {etcd.password_file}"
-    if etcd.tls is not None:
-        yield from _tls_nonsense(etcd.tls)
-
-
-def _tls_nonsense(tls: TlsConfig) -> Iterator[tuple[str, str]]:
-    if (tls.cert is None) != (tls.key is None):
-        yield "etcd.tls", "expected cert and key together"
-    for field, file in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
-        if file is not None and not os.access(file, os.R_OK):
-            yield f"etcd.tls.{field}", f"cannot be read: {file}"
 
 
 def _lease_nonsense(lease: LeaseSection) -> Iterator[tuple[str, str]]:
@@ -298,14 +229,14 @@ def _host_nonsense(host: HostSection) -> Iterator[tuple[str, str]]:
             yield f"host.{name}.failures", f"expected at least 1, got {probe.failures}"
 
 
-def _capture_nonsense(capture: tuple[CaptureSection, ...]) -> Iterator[tuple[str, str]]:
+def _capture_nonsense(capture: tuple[CaptureSection, ...], admin: str) -> Iterator[tuple[str, str]]:
     if not capture:
         yield "capture", 'expected at least one way in, e.g. {mode: forward-proxy, listen: "127.0.0.1:15002"}'
-    taken: set[str] = set()
+    taken = {admin}
     for n, way in enumerate(capture):
         yield from _address_nonsense(f"capture[{n}].listen", way.listen)
         if way.listen in taken and not way.listen.endswith(":0"):
-            yield f"capture[{n}].listen", f"expected each address once, found {way.listen} again"
+            yield f"capture[{n}].listen", f"expected each address once, admin.listen included; got {way.listen} again"
         taken.add(way.listen)
         if way.mode == "upstream":
             if way.to is None:
@@ -358,7 +289,7 @@ def _settings(document: Document, rules: RuleSet | None, folder: Path, hostname:
         tenant=Tenant(document.tenant),
         service=ServiceName(document.service),
         instance=instance,
-        etcd=EtcdConfig(list(etcd.endpoints), etcd.tls, etcd.username, etcd.password_file, float(etcd.deadline)),
+        etcd=etcd.completed(folder),
         ttl_seconds=math.ceil(document.lease.ttl),
         service_ttl_seconds=math.ceil(document.lease.service_ttl),
         host=kind,

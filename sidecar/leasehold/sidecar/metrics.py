@@ -5,6 +5,9 @@ One class implements the small ports of the rooms; each room knows only its own.
 
 from __future__ import annotations
 
+import math
+from time import monotonic
+
 from leasehold.sidecar.capture.metrics_port import Direction
 from leasehold.sidecar.holds.entries import Operation
 from leasehold.sidecar.ports import Outcome
@@ -21,6 +24,9 @@ class SidecarMetrics:
         self.registry = CollectorRegistry()
         # Looking up a label's child costs more than counting; these two are counted for each registration.
         self._hot: dict[tuple[object, str], Counter] = {}
+        self.lost = 0
+        """Observations, or connections full of them, that an error of ours or a full journal left unprotected."""
+        self._lost_at = 0.0
         self._connections_and_calls()
         self._holds()
         self._gauges()
@@ -47,6 +53,7 @@ class SidecarMetrics:
         self._operations = self._counter("operations", "Operations that ended", "operation", "outcome")
         self._operation_seconds = self._histogram("operation_seconds", "From the observation to the end", SECONDS)
         self._late_returns = self._counter("late_returns", "Came back to what was being swept, or was swept")
+        self._taken_back = self._counter("holds_taken_back", "Believed, but not there: acquired anew")
         self._operations_rejected = self._counter("rejected_operations", "Refused by etcd as malformed")
         self._renewals = self._counter("lease_renewals", "Renewals asked for", "kind", "result")
         self._late_renewals = self._counter("lease_renewals_late", "Renewals begun late: the loop stalled", "kind")
@@ -79,6 +86,8 @@ class SidecarMetrics:
 
     def gave_up(self, reason: str) -> None:
         self._gave_up.labels(reason).inc()
+        if reason == "crashed":
+            self._note_a_loss()
 
     def uninspected(self, reason: str) -> None:
         self._uninspected.labels(reason).inc()
@@ -88,6 +97,8 @@ class SidecarMetrics:
 
     def unusable(self, rule: str, reason: str) -> None:
         self._unusable.labels(rule, reason).inc()
+        if reason == "crashed":
+            self._note_a_loss()
 
     def held(self, direction: Direction, seconds: float) -> None:
         self._held.labels(direction).observe(seconds)
@@ -108,6 +119,11 @@ class SidecarMetrics:
 
     def unprotected(self, reason: str) -> None:
         self._unprotected.labels(reason).inc()
+        if reason != "host-ended":
+            self._note_a_loss()
+
+    def taken_back(self) -> None:
+        self._taken_back.inc()
 
     def committed(self, members: int, seconds: float) -> None:
         self._commits.inc()
@@ -130,6 +146,7 @@ class SidecarMetrics:
 
     def operation_rejected(self) -> None:
         self._operations_rejected.inc()
+        self._note_a_loss()
 
     # --- KeeperMetrics, JournalMetrics, RulesMetrics ------------------------------------------------------------
 
@@ -174,7 +191,15 @@ class SidecarMetrics:
     def lagged(self, seconds: float) -> None:
         self._lag.observe(seconds)
 
+    def seconds_since_a_loss(self) -> float:
+        """How long ago ``lost`` last grew; endless if it never did."""
+        return monotonic() - self._lost_at if self.lost else math.inf
+
     # --- parts --------------------------------------------------------------------------------------------------
+
+    def _note_a_loss(self) -> None:
+        self.lost += 1
+        self._lost_at = monotonic()
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(f"leasehold_sidecar_{name}", about, labels, registry=self.registry)

@@ -153,7 +153,7 @@ class EtcdRules(RulesHealth):
         named = {owner["name"]: owner for owner in owners}
 
         def check(document: Any) -> RuleSet:
-            owner = named.get(document.get("owner"))
+            owner = named.get(str(document.get("owner")))  # who knows what it is
             return rules_from_documents([] if owner is None else [owner], [document], "etcd")
 
         rules = self._usable(Family.RULES, check)
@@ -169,7 +169,7 @@ class EtcdRules(RulesHealth):
             try:
                 document = _document(name, value)
                 check(document)
-            except (ValueError, BadConfiguration) as error:
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with a document may cost nothing but itself
                 skipped += 1
                 log.error("rules_document_skipped", family=family.value, name=name, error=str(error))
                 document = self._good.get((family, name))

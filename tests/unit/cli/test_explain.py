@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from leasehold.cli.inspect.explain import Explanation, explain, leases_of_interest
 from leasehold.cli.inspect.states import resource_view
 from leasehold.protocol.names import LeaseId
@@ -33,9 +34,33 @@ def test_a_vanished_holder_is_told_from_one_that_ended() -> None:
     assert "vanished" in " ".join(explained(Picture().rules().resource().hold().roster()).sentences)
 
 
-def test_held_means_nothing_happens() -> None:
-    picture = Picture().rules().led().armed().resource().hold().alive()
-    assert explained(picture).next == ("Nothing happens while anyone holds it.",)
+@pytest.mark.parametrize(
+    ("mode", "afterwards"),
+    [
+        ("sweep", "swept after a grace of 5s"),
+        ("condemn", "rule create-blob does not sweep"),
+        ("observe", "only observes"),
+    ],
+)
+def test_held_means_nothing_happens_and_tells_what_would(mode: str, afterwards: str) -> None:
+    (told,) = explained(Picture().rules(mode=mode).led().armed().resource().hold().alive()).next
+    assert told.startswith("Nothing happens while anyone holds it. When the last holder has gone, ")
+    assert afterwards in told
+
+
+def test_of_a_resource_whose_rule_is_gone_no_delete_is_foretold() -> None:
+    told = " ".join(explained(Picture().led().armed().resource().hold().roster(ended=Ending.CRASHED)).next)
+    assert "it stays: rule create-blob, or its owner, is not known" in told
+    assert "swept" not in told
+
+
+def test_a_pin_is_told_while_it_is_still_held() -> None:
+    picture = Picture().rules().led().armed().resource().hold().alive().pin()
+    assert "it is pinned" in explained(picture).next[-1]
+
+
+def test_a_grace_that_is_over_does_not_promise_a_delete_right_now() -> None:
+    assert "warm-up" in explained(abandoned().tombstone().epoch(4, done=True)).next[0]
 
 
 def test_the_time_left_of_a_timer_is_told() -> None:

@@ -73,3 +73,11 @@ def test_variables_are_expanded_and_missing_ones_named() -> None:
 def test_a_duration_without_a_known_unit_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a duration"):
         Seconds.parse(text)
+
+
+def test_a_document_that_contains_itself_is_a_mistake() -> None:
+    assert "contain itself" in mistakes("a: &a [*a]\nname: x\ninner: {wait: 1s}\n")[0]
+
+
+def test_an_unquoted_variable_in_a_flow_mapping_is_explained() -> None:
+    assert "with quotes" in mistakes("inner: {wait: ${WAIT}}\nname: x\n", {"WAIT": "3s"})[0]

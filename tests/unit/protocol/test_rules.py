@@ -112,6 +112,18 @@ def test_nonsense_is_named_with_its_place(old: str, new: str, expected: str) -> 
     assert only_mistake(old, new).startswith(f"rules.yaml: {expected}")
 
 
+def test_mistakes_of_form_hide_none_of_meaning() -> None:
+    text = GOOD.replace("grace: 5m", "grace: 5").replace("concurrency: 16", "concurrency: 0")
+    text = text.replace("status: [201]", "status: [99]").replace("    held_by: process\n    mode", "    mode")
+    text = text.replace("name: use-blob", "name: 7").replace("path: id}\n", "path: idd}\n")
+    with pytest.raises(BadConfiguration) as caught:
+        load(text)
+    assert {mistake.path for mistake in caught.value.mistakes} == {
+        "rules[0].grace", "owners[0].limits.concurrency", "rules[0].match.status[0]", "rules[0].held_by",
+        "rules[1].name", "rules[2].id.path",
+    }  # fmt: skip
+
+
 def test_if_match_without_a_read_is_refused() -> None:
     text = GOOD.replace('    read: {path: "/v1/blobs/{id}"}\n', "").replace("never-reused", "if-match")
     with pytest.raises(BadConfiguration, match="expected a read beside the delete"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leasehold.protocol.names import CallId, Holder
+from leasehold.protocol.names import Boot, CallId, Holder
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules import On, Rule
 from leasehold.sidecar.holds.cache import AlreadyHeld, Cache, Joined
@@ -11,10 +11,12 @@ from leasehold.sidecar.holds.entries import (
     Done,
     Forget,
     Intend,
+    Life,
     Lost,
     Operation,
     Register,
     Release,
+    Retract,
     State,
 )
 from leasehold.sidecar.observe.events import Creation, Observation
@@ -22,7 +24,7 @@ from leasehold.sidecar.observe.events import Creation, Observation
 from tests.integration.sidecar_world import blob, by_timer, creation, deletion, rule, use
 
 H, OTHER = Holder("s@1~1"), Holder("s")
-T1, T2 = Holder("s!1"), Holder("s!2")
+T1, T2, T3 = Holder("s!1"), Holder("s!2"), Holder("s!3")
 
 
 class Scene:
@@ -127,6 +129,47 @@ def test_a_use_by_a_process_leaves_the_timer_as_it_is() -> None:
     asked = scene.ask(use("a"))
     assert isinstance(asked, Acquire)
     assert asked.replacing is None
+
+
+def test_a_use_never_shortens_what_an_earlier_timer_promised() -> None:
+    scene = Scene()
+    scene.state.apply(Life(T1, HolderKind.TIMER, Boot("1"), 86400, "now"))
+    scene.state.apply(Life(T2, HolderKind.TIMER, Boot("2"), 660, "now"))
+    scene.held(creation("a", by_timer(86400)), T1)
+    brief = scene.begin(use("a", by_timer(600, On.USE)), T2)
+    assert isinstance(brief, Acquire)
+    assert brief.replacing is None
+    scene.end(brief)
+    assert {held.holder for held in scene.state.holdings()} == {T1, T2}
+    scene.state.apply(Life(T3, HolderKind.TIMER, Boot("3"), 660, "now"))
+    moved = scene.begin(use("a", by_timer(600, On.USE)), T3)
+    assert isinstance(moved, Acquire)
+    assert moved.replacing == T2, "only what ends sooner is replaced"
+
+
+def test_a_brief_use_behind_anothers_operation_does_not_make_a_lasting_hold_brief() -> None:
+    scene = Scene()
+    lasting = scene.begin(creation("a"))
+    others = scene.begin(use("a"), OTHER)
+    brief = scene.begin(use("a", idle(10)))
+    for operation in (lasting, others, brief):
+        scene.end(operation)
+    scene.now = 1000.0
+    assert scene.release_idle() == []
+
+
+def test_a_hold_is_not_idle_while_a_call_that_may_create_it_anew_is_under_way() -> None:
+    scene = Scene()
+    scene.held(use("a", idle(10)))
+    scene.state.apply(intent := Intend(2, CallId("c"), H, "r", "PUT", "/a", "later", blob("a")))
+    scene.end(intent)
+    scene.now = 1000.0
+    assert scene.release_idle() == []
+    retract = Retract(3, CallId("c"), H, 2, "r", "later", blob("a"))
+    scene.state.apply(retract)
+    scene.end(retract)
+    [release] = scene.release_idle()
+    assert (release.hold, release.rule, release.since) == (2, "r", "later"), "as the intent wrote it"
 
 
 def test_a_hold_is_released_once_nobody_used_it_for_so_long() -> None:

@@ -79,6 +79,13 @@ async def test_a_pid_that_is_gone_is_a_host_that_has_ended(sleeper: asyncio.subp
     assert await ProcessHost(sleeper.pid).started() is None
 
 
+async def test_a_process_that_we_may_not_look_at_has_not_ended(
+    sleeper: asyncio.subprocess.Process, tmp_path: Path
+) -> None:
+    with pytest.raises(OSError, match="stat"):  # as with /proc mounted hidepid=2
+        await ProcessHost(sleeper.pid, tmp_path).started()
+
+
 async def test_a_zombie_has_ended() -> None:
     pid = os.fork()
     if pid == 0:

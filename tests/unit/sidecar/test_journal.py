@@ -251,6 +251,32 @@ async def test_what_is_written_during_a_compaction_is_in_the_new_file(tmp_path: 
     await again.close()
 
 
+async def test_a_write_cut_short_during_a_compaction_is_whole_in_the_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened(tmp_path)
+    for n in range(1, 501):
+        journal.append(register(n, str(n)))
+    journal.flush()
+    compacting = asyncio.create_task(journal._compact())
+    await asyncio.sleep(0)
+    write = os.write
+    for n in range(1000, 1010):
+        journal.append(register(n, str(n)))
+    monkeypatch.setattr(module.os, "write", lambda file, data: write(file, data[: len(data) // 2]))
+    journal.flush()
+    monkeypatch.setattr(module.os, "write", write)
+    journal.flush()
+    await compacting
+    await journal.close()
+    counted = Counted()
+    again = Journal(tmp_path, counted)
+    again.open()
+    assert same(again.state, journal.state)
+    assert counted.damaged == []
+    await again.close()
+
+
 # --- any prefix is a state there once was -----------------------------------------------------------------------
 
 NAMES = st.sampled_from("abc").map(blob)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from leasehold.cli.inspect.explain import Explanation, explain, leases_of_interest
 from leasehold.cli.inspect.listings import LISTINGS, Listing
-from leasehold.cli.inspect.states import State, resource_view
+from leasehold.cli.inspect.states import resource_view
 from leasehold.cli.inspect.survey import take, take_one
 from leasehold.cli.render import output_option, show, warn_unreadable
 from leasehold.cli.target import RESOURCE, Failure, Target, pass_target
@@ -45,9 +45,9 @@ Examples:
 @click.option("--type", "kind", help="Only of this type.")
 @click.option(
     "--state",
-    help="Only in this state. Of resources: "
-    + ", ".join(state.value for state in State)
-    + "; of holders: alive, ended, vanished.",
+    help="Only in this state. "
+    + "; ".join(f"Of {what}: {', '.join(LISTINGS[what].states)}" for what in ("resources", "holders", "rules"))
+    + ".",
 )
 @output_option
 @pass_target
@@ -57,8 +57,9 @@ def get(target: Target, what: str, owner: str | None, kind: str | None, state: s
     Everything printed was true together, at one revision of etcd.
     """
     listing: Listing[Any] = LISTINGS[what]
-    if what == "resources" and state is not None and state not in {known.value for known in State}:
-        raise click.BadParameter(f"expected one of {', '.join(known.value for known in State)}", param_hint="--state")
+    if state is not None and state not in listing.states:
+        expected = f"one of {', '.join(listing.states)}" if listing.states else f"none: {what} have no state"
+        raise click.BadParameter(f"expected {expected}; got {state!r}", param_hint="--state")
     filters = Filters(owner, kind, state)
 
     async def work(client: EtcdClient) -> Any:
@@ -68,6 +69,9 @@ def get(target: Target, what: str, owner: str | None, kind: str | None, state: s
     warn_unreadable(picture.unreadable)
     values = [value for value in listing.values(picture) if filters.keeps(listing.fields(value))]
     show(output, values, listing.columns, [listing.row(value) for value in values])
+    if not values and output == "table":
+        # On stderr, so that a pipe sees only rows: an empty table may be the wrong tenant.
+        click.echo(f"leasehold: no such {what} in tenant {target.tenant} at {target.where}", err=True)
 
 
 @click.command(

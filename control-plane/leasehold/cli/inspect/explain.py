@@ -15,6 +15,8 @@ from leasehold.protocol.names import LeaseId, Resource
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules import Mode
 
+_PINNED = "But it is pinned: nothing happens until `leasehold unpin`."
+
 
 class Explanation(msgspec.Struct, frozen=True):
     """What ``why`` answers. ``revision`` is that of the one read it rests on."""
@@ -137,6 +139,8 @@ def _marks(view: ResourceView) -> Iterator[str]:
 def _next(picture: Survey, view: ResourceView, remaining: Mapping[LeaseId, int]) -> Iterator[str]:
     yield from _step(view, remaining)
     if view.state in {State.HELD, State.UNACCOUNTED, State.OBSERVE_ONLY}:
+        if view.state is State.HELD and view.pinned:
+            yield _PINNED
         return
     if 0 not in picture.shards:
         yield "But no control plane has claimed this tenant: until one does, nothing happens."
@@ -144,26 +148,22 @@ def _next(picture: Survey, view: ResourceView, remaining: Mapping[LeaseId, int])
     if before_the_point_of_no_return and picture.armed is None:
         yield (
             "But the brake is tripped (control/armed is missing): nothing more is condemned or prepared "
-            "until `leasehold brake arm`."
+            "until `leasehold brake arm --reason TEXT`."
         )
     if before_the_point_of_no_return and view.pinned:
-        yield "But it is pinned: nothing happens until `leasehold unpin`."
+        yield _PINNED
 
 
 def _step(view: ResourceView, remaining: Mapping[LeaseId, int]) -> Iterator[str]:
     match view.state:
-        case State.HELD if not view.alive:
-            yield "It is kept for as long as what refers to it exists."
-        case State.HELD if all(hold.kind == HolderKind.TIMER for hold in view.alive):
-            yield "When its timer runs out it is unheld, and the collector condemns it."
         case State.HELD:
-            yield "Nothing happens while anyone holds it."
+            yield _while_held(view)
         case State.UNACCOUNTED:
             yield "It is kept: absence permits nothing. A use by any holder, or deleting it by hand, settles it."
         case State.OBSERVE_ONLY:
             yield f"Nothing: rule {view.rule} only observes (its mode, or an owner without a safe delete)."
         case State.UNHELD:
-            yield "Nobody holds it: the collector condemns it at its next look."
+            yield f"Nobody holds it: {_once_unheld(view)}."
         case State.CONDEMNED | State.IN_GRACE if view.tombstone is not None:
             yield from _grace(view, view.tombstone, remaining)
         case State.PREPARED:
@@ -171,7 +171,32 @@ def _step(view: ResourceView, remaining: Mapping[LeaseId, int]) -> Iterator[str]
         case State.SENT:
             yield "The delete was sent; it is repeated with backoff until the owner confirms that the resource is gone."
         case _:
-            yield "The owner kept refusing or failing: it is retried slowly, for ever. An operator should look."
+            yield (
+                "The owner refused, failed for too long, or calls us misconfigured: it is asked again about once an "
+                "hour, for ever, and whenever another control plane takes over. An operator should look."
+            )
+
+
+def _while_held(view: ResourceView) -> str:
+    if not view.alive:
+        return f"It is kept for as long as what refers to it exists. After that, {_once_unheld(view)}."
+    if all(hold.kind == HolderKind.TIMER for hold in view.alive):
+        return f"When its timer runs out, {_once_unheld(view)}."
+    return f"Nothing happens while anyone holds it. When the last holder has gone, {_once_unheld(view)}."
+
+
+def _once_unheld(view: ResourceView) -> str:
+    """What is before a resource that nobody holds, by its rule as it is now."""
+    match view.mode:
+        case Mode.SWEEP:
+            then = f"swept after a grace of {view.grace_class} to a quarter more"
+            return f"the collector condemns it at its next look, and it is {then}"
+        case Mode.CONDEMN:
+            return f"the collector condemns it at its next look, and no more: rule {view.rule} does not sweep"
+        case Mode.OBSERVE:
+            return f"it stays: rule {view.rule} only observes (its mode, or an owner without a safe delete)"
+        case _:
+            return f"it stays: rule {view.rule}, or its owner, is not known any more"
 
 
 def _grace(view: ResourceView, tombstone: TombstoneView, remaining: Mapping[LeaseId, int]) -> Iterator[str]:
@@ -185,7 +210,10 @@ def _grace(view: ResourceView, tombstone: TombstoneView, remaining: Mapping[Leas
     if tombstone.epoch is None:
         yield f"Grace runs until {epoch}; none has opened yet, so it takes at least the whole {view.grace_class}."
     elif tombstone.epoch_done:
-        yield f"Grace is over: epoch {tombstone.epoch} of class {view.grace_class} is done."
+        yield (
+            f"Grace is over: epoch {tombstone.epoch} of class {view.grace_class} is done. What may still take time is "
+            "the collector's warm-up, if it began to lead or lost touch with etcd lately (`warm_up` in its /v1/status)."
+        )
     else:
         left = remaining.get(LeaseId(tombstone.epoch_lease), -1)
         when = f": at the earliest in {left} s" if left >= 0 else ": any moment now, its lease is gone"

@@ -20,7 +20,7 @@ from leasehold.cli.inspect.states import (
 from leasehold.cli.inspect.survey import Survey
 from leasehold.cli.render import Row, structured
 from leasehold.protocol.keyspace import Family
-from leasehold.protocol.rules import On
+from leasehold.protocol.rules import Mode, On
 
 V = TypeVar("V")
 
@@ -35,6 +35,8 @@ class Listing(Generic[V]):
     row: Callable[[V], Row]
     fields: Callable[[V], Mapping[str, Any]] = structured
     """What filters look at."""
+    states: tuple[str, ...] = ()
+    """What ``--state`` may ask for here; empty: nothing."""
 
 
 class HolderView(msgspec.Struct, frozen=True):
@@ -250,9 +252,12 @@ _JOINED = (
     Family.BEACONS, Family.ROSTER, Family.OWNERS, Family.RULES,
 )  # fmt: skip
 
+_STATES = tuple(state.value for state in State)
+_STATUSES = tuple(status.value for status in HolderStatus if status is not HolderStatus.RELEASED)
+
 LISTINGS: Mapping[str, Listing[Any]] = {
     "resources": Listing(
-        _JOINED, ("resource", "state", "alive holders", "rule", "grace"), resource_views, _resource_row
+        _JOINED, ("resource", "state", "alive holders", "rule", "grace"), resource_views, _resource_row, states=_STATES
     ),
     "holders": Listing(
         (Family.ROSTER, Family.BEACONS, Family.HOLDS),
@@ -260,17 +265,25 @@ LISTINGS: Mapping[str, Listing[Any]] = {
         _holders,
         _holder_row,
         _status_fields,
+        _STATUSES,
     ),
     "tombstones": Listing(
-        _JOINED, ("resource", "state", "grace", "epoch", "revision", "reason"), _condemned, _condemned_row
+        _JOINED,
+        ("resource", "state", "grace", "epoch", "revision", "reason"),
+        _condemned,
+        _condemned_row,
+        states=_STATES,
     ),
-    "sweeps": Listing(_JOINED, ("resource", "state", "attempt", "outcome", "since"), _swept, _swept_row),
+    "sweeps": Listing(
+        _JOINED, ("resource", "state", "attempt", "outcome", "since"), _swept, _swept_row, states=_STATES
+    ),
     "intents": Listing(
         (Family.INTENTS, Family.ROSTER, Family.BEACONS),
         ("holder", "status", "rule", "call", "resource", "since"),
         _intents,
         _intent_row,
         _status_fields,
+        _STATUSES,
     ),
     "owners": Listing((Family.OWNERS,), ("owner", "endpoint", "delete", "hosts"), _owners, _owner_row, _owner_fields),
     "rules": Listing(
@@ -279,5 +292,6 @@ LISTINGS: Mapping[str, Listing[Any]] = {
         _rules,
         _rule_row,
         _stored_fields,
+        tuple(mode.value for mode in Mode),
     ),
 }

@@ -114,17 +114,23 @@ def brake() -> None:
 def trip(target: Target, reason: str) -> None:
     """Stop collecting: no condemn, no prepare, no first send, until somebody arms again. Sends under way go on."""
     target.run(lambda client: client.commit(transactions.trip(target.keys), deadline=target.deadline))
-    click.echo(f"tripped: tenant {target.tenant} deletes nothing more ({reason}); `leasehold brake arm` lifts it")
+    click.echo(
+        f"tripped: tenant {target.tenant} deletes nothing more ({reason}); `leasehold brake arm --reason TEXT` lifts it"
+    )
 
 
 @brake.command(epilog="Example: leasehold brake arm --reason 'network is back, holders are attached'")
 @click.option("--reason", required=True, help="Stored, for whoever asks later.")
 @pass_target
 def arm(target: Target, reason: str) -> None:
-    """Allow collecting (again). Whatever was decided before is decided anew."""
+    """Allow collecting (again). Whatever was decided before is decided anew.
+
+    Graces go on while the brake is tripped: what has run out meanwhile is swept at once. Look at `leasehold get
+    tombstones` before, and pin or restore what shall stay.
+    """
     record = ArmedRecord(operator_name(), reason, now())
     target.run(lambda client: client.commit(transactions.arm(target.keys, record), deadline=target.deadline))
-    click.echo(f"armed: tenant {target.tenant} may collect")
+    click.echo(f"armed: tenant {target.tenant} may collect; what ran out of grace meanwhile is swept now")
 
 
 def _on_resource(

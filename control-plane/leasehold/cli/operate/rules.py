@@ -23,7 +23,7 @@ from leasehold.protocol.configuration import EX_CONFIG, BadConfiguration, Second
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Family, Keyspace
 from leasehold.protocol.names import OwnerName, Revision, RuleName
-from leasehold.protocol.rules import Owner, Rule, RuleSet, load_rules, rules_from_documents, warnings
+from leasehold.protocol.rules import On, Owner, Rule, RuleSet, load_rules, rules_from_documents, warnings
 from leasehold.protocol.store import MAX_OPERATIONS, Put, Txn, unchanged
 from leasehold.shell.daemon import read_configuration
 
@@ -122,6 +122,12 @@ def read_rules(path: str) -> RuleSet:
         refuse(error)
 
 
+def worth_a_warning(found: RuleSet) -> list[str]:
+    """What is allowed but probably not meant: what the model knows, and a file that protects nothing."""
+    nothing = [] if any(rule.on is On.CREATE for rule in found.rules) else ["no rule sees anything created"]
+    return [*warnings(found), *nothing]
+
+
 def refuse(error: BadConfiguration) -> NoReturn:
     """Every mistake on stderr, exit code 78."""
     count = len(error.mistakes)
@@ -147,9 +153,13 @@ Examples:
 def check(file: str) -> None:
     """Check FILE without touching anything: every mistake with its path, and warnings. Exits 78 on mistakes."""
     found = read_rules(file)
-    for warning in warnings(found):
+    for warning in worth_a_warning(found):
         click.echo(f"warning: {warning}", err=True)
-    click.echo(f"{file}: fine ({len(found.owners)} owners, {len(found.rules)} rules)")
+    click.echo(f"{file}: fine ({_count(found.owners, 'owner')}, {_count(found.rules, 'rule')})")
+
+
+def _count(things: Sequence[object], word: str) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 @click.command(

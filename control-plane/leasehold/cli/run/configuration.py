@@ -1,14 +1,14 @@
 """From the configuration a person wrote to the one this run's sidecar reads. Pure.
 
 The host becomes the program's pid, and there is a forward proxy to point the program at. The derived file lies in a
-folder of its own, so what was relative to the original's folder (rules, journal) is made absolute. Everything else
-stays as it was written: the sidecar checks it, and its mistakes are its own to tell.
+folder of its own, so what was relative to the original's folder (rules, journal, certificates, the password file) is
+made absolute. Everything else stays as it was written: the sidecar checks it, and its mistakes are its own to tell.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,10 @@ from leasehold.protocol.configuration import load
 
 PROXY = "forward-proxy"
 ANY_PORT = "127.0.0.1:0"
+_FILES = (
+    ("rules", "file"), ("journal",), ("etcd", "password_file"),
+    ("etcd", "tls", "ca"), ("etcd", "tls", "cert"), ("etcd", "tls", "key"),
+)  # fmt: skip
 
 
 def derived(text: str, path: Path, pid: int, variables: Mapping[str, str]) -> str:
@@ -25,13 +29,19 @@ def derived(text: str, path: Path, pid: int, variables: Mapping[str, str]) -> st
     if isinstance(captures, list) and not any(_is_proxy(capture) for capture in captures):
         captures = [*captures, {"mode": PROXY, "listen": ANY_PORT}]
     folder = path.parent.absolute()
-    rules, journal = document.get("rules"), document.get("journal")
-    if isinstance(rules, dict) and isinstance(rules.get("file"), str):
-        document["rules"] = {**rules, "file": str(folder / rules["file"])}
-    if isinstance(journal, str):
-        document["journal"] = str(folder / journal)
+    for place in _FILES:
+        _make_absolute(document, place, folder)
     # JSON is YAML, and leaves no doubt about what is text.
     return json.dumps({**document, "capture": captures, "host": {"pid": pid}}, indent=1)
+
+
+def _make_absolute(document: Any, place: Sequence[str], folder: Path) -> None:
+    """The file named at ``place``, if one is named there."""
+    *way, last = place
+    for step in way:
+        document = document.get(step) if isinstance(document, dict) else None
+    if isinstance(document, dict) and isinstance(document.get(last), str):
+        document[last] = str(folder / document[last])
 
 
 def _is_proxy(capture: object) -> bool:

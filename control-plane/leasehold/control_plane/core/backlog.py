@@ -35,6 +35,8 @@ class _Item:
     since: Instant
     failures: int = 0
     in_hand: bool = False
+    due: Instant | None = None
+    """When it comes back; ``None``: it is in its lane."""
     again: bool = False
     ticket: int = 0
     """Which entry of the heap or lane is valid: any other is a left-over."""
@@ -60,22 +62,19 @@ class Backlog(Generic[T]):
     # --- in -----------------------------------------------------------------------------------------------------
 
     def offer(self, item: T, lane: str, now: Instant, *, at: Instant | None = None) -> bool:
-        """Take an item in, to be served at once (or at ``at``). Known ones stay where they are. False: full."""
+        """Take an item in, to be served at once (or at ``at``). A known one is served at the earlier of its two times,
+        in hand once more afterwards. False: full."""
         found = self._items.get(item)
         if found is not None:
             found.again = found.again or found.in_hand
+            if not found.in_hand and found.due is not None and (at is None or at < found.due):
+                self._queue(item, found, at)
             return True
         if len(self._items) >= self.capacity:
             return False
         self._items[item] = entry = _Item(lane, now)
         self._queue(item, entry, at)
         return True
-
-    def hasten(self, item: T) -> None:
-        """Serve a waiting item now, whatever it was waiting for."""
-        found = self._items.get(item)
-        if found is not None and not found.in_hand:
-            self._queue(item, found, None)
 
     def discard(self, item: T) -> None:
         """It needs no serving any more. In hand it is left to whoever has it."""
@@ -151,7 +150,7 @@ class Backlog(Generic[T]):
 
     def _queue(self, item: T, entry: _Item, at: Instant | None) -> None:
         self._tickets += 1
-        entry.ticket = self._tickets
+        entry.ticket, entry.due = self._tickets, at
         if at is None:
             self._lanes.setdefault(entry.lane, deque()).append((entry.ticket, item))
         else:

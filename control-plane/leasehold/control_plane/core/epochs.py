@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from leasehold.protocol.names import ClassName, Instant, Revision
+from leasehold.protocol.records import EpochRecord
 from leasehold.protocol.transactions import EpochFound
 
 _CLASS = re.compile(r"([1-9][0-9]{0,8})s")
@@ -70,9 +71,9 @@ class LookAt:
 Command = Open | Close | Drop | LookAt
 
 
-def is_whole(epoch: EpochFound, seconds: int) -> bool:
-    """Whether a done epoch measured at least G."""
-    return epoch.record.done and epoch.record.seconds >= seconds
+def is_whole(epoch: EpochRecord, seconds: int) -> bool:
+    """Whether it is done and measured at least G."""
+    return epoch.done and epoch.seconds >= seconds
 
 
 class Epochs:
@@ -127,5 +128,5 @@ class Epochs:
 
 
 def _drop(seen: list[Seen], seconds: int) -> list[Drop]:
-    done = [epoch.found for epoch in seen if is_whole(epoch.found, seconds)]
+    done = [epoch.found for epoch in seen if is_whole(epoch.found.record, seconds)]
     return [Drop(old, done[-1]) for old in done[:-1]]

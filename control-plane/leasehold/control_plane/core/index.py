@@ -18,14 +18,15 @@ from sys import intern
 from typing import TypeVar
 
 import msgspec
-from leasehold.control_plane.core.epochs import Seen, grace_seconds, is_whole
+from leasehold.control_plane.core.epochs import Seen
 from leasehold.control_plane.core.facts import ABSENT, Entry, Hold, HolderEntry, Source
+from leasehold.control_plane.core.grace_class import GraceClass
 from leasehold.control_plane.core.lifecycle import SWEEPING, Facts, Grace, Holding, State, Step, Sweeping
 from leasehold.control_plane.core.lifecycle import TABLE as LIFECYCLE
 from leasehold.control_plane.core.policy import Policy
 from leasehold.control_plane.core.warmup import Attendance
 from leasehold.protocol.keyspace import Family, Key, Keyspace
-from leasehold.protocol.names import ClassName, Holder, OwnerName, Resource, Revision, RuleName, TypeName
+from leasehold.protocol.names import ClassName, Holder, LeaseId, OwnerName, Resource, Revision, RuleName, TypeName
 from leasehold.protocol.records import (
     ClusterRecord,
     EpochRecord,
@@ -40,25 +41,10 @@ from leasehold.protocol.records import (
 )
 from leasehold.protocol.rules import Owner, Rule
 from leasehold.protocol.store import Change, Event, KeyValue
-from leasehold.protocol.transactions import EpochFound
 
 R = TypeVar("R", bound=msgspec.Struct)
 Handler = Callable[[Key, KeyValue, bool], bool]
 """Takes a parsed key, the item, and whether it is there. Returns whether this was news."""
-
-
-class _Class:
-    """A grace class: its epochs and who is condemned in it."""
-
-    __slots__ = ("condemned", "done", "epochs", "leases", "newest", "opened")
-
-    def __init__(self) -> None:
-        self.epochs: dict[int, tuple[Revision, Revision, EpochRecord | None]] = {}
-        self.leases: dict[int, Revision] = {}
-        self.condemned: dict[Resource, Revision] = {}
-        self.newest = ABSENT
-        self.opened = ABSENT
-        self.done = ABSENT
 
 
 class Index:
@@ -77,9 +63,9 @@ class Index:
         self._entries: dict[Resource, Entry] = {}
         self._holders: dict[Holder, HolderEntry] = {}
         self._targets: dict[Resource, set[Resource]] = {}
-        self._classes: dict[ClassName, _Class] = {}
+        self._classes: dict[ClassName, GraceClass] = {}
         self._deleted: dict[bytes, Revision] = {}
-        self._fresh: dict[Resource, Step] = {}
+        self._fresh: dict[Resource, Step | None] = {}
         self._stale_classes: set[ClassName] = set()
         self._handlers: dict[Family, Handler] = {
             Family.BEACONS: self._on_beacon,
@@ -124,10 +110,19 @@ class Index:
         if self._deleted:
             self._deleted = {key: deleted for key, deleted in self._deleted.items() if deleted > revision}
 
+    def forget_everything(self) -> None:
+        """What is known is of a past that etcd does not share any more. Whoever was offered something is told."""
+        for key, known in list(self.known()):
+            if known:
+                self.apply(Event(Change.DELETE, KeyValue(key, b"", ABSENT, Revision(known + 1), 0, LeaseId(0))))
+        self._deleted.clear()
+        self._classes.clear()
+        self.unreadable.clear()
+
     # --- nominations out ----------------------------------------------------------------------------------------
 
-    def take_fresh(self) -> dict[Resource, Step]:
-        """What became due since the last call."""
+    def take_fresh(self) -> dict[Resource, Step | None]:
+        """What became due since the last call, or (``None``) is due no more."""
         fresh, self._fresh = self._fresh, {}
         return fresh
 
@@ -165,13 +160,7 @@ class Index:
     def epochs_of(self, name: ClassName) -> list[Seen]:
         """The readable epochs of a class."""
         found = self._classes.get(name)
-        if found is None:
-            return []
-        return [
-            Seen(EpochFound(name, n, self.keys.epoch(name, n), created, revision, record), n in found.leases)
-            for n, (created, revision, record) in found.epochs.items()
-            if record is not None
-        ]
+        return found.seen(self.keys) if found is not None else []
 
     def newest_tombstone(self, name: ClassName) -> Revision:
         """Of a class; 0 when nothing of it is condemned. It may be one that was revived meanwhile: an epoch too many
@@ -197,9 +186,8 @@ class Index:
         for holder, found in self.holders():
             yield keys.beacon(holder), found.beacon
             yield keys.roster(holder), found.roster
-        for name, each in list(self._classes.items()):
-            yield from [(keys.epoch(name, n), revision) for n, (_, revision, _) in each.epochs.items()]
-            yield from [(keys.epoch_lease(name, n), revision) for n, revision in each.leases.items()]
+        for each in list(self._classes.values()):
+            yield from each.known(keys)
         yield keys.armed, self.armed
         yield keys.cluster, self.cluster[0]
         yield from [(keys.shard(n), revision) for n, (revision, _) in self.shards.items()]
@@ -358,14 +346,12 @@ class Index:
     def _on_epoch(self, key: Key, item: KeyValue, there: bool) -> bool:
         name, number = ClassName(key.parts[0]), int(key.parts[1])
         each = self._class(name)
-        if number in each.epochs and item.mod_revision <= each.epochs[number][1]:
+        if item.mod_revision <= each.revision_of(number):
             return False
-        if there:
-            record = self._read(EpochRecord, item)
-            each.epochs[number] = (item.create_revision, item.mod_revision, record)
-        else:
-            each.epochs.pop(number, None)
-        self._measure(name, each)
+        record = self._read(EpochRecord, item) if there else None
+        self._stale_classes.add(name)
+        if each.put_epoch(number, item, record) if there else each.drop_epoch(number):
+            self._reconsider_all(each.condemned)
         return True
 
     def _on_epoch_lease(self, key: Key, item: KeyValue, there: bool) -> bool:
@@ -380,24 +366,11 @@ class Index:
         self._stale_classes.add(name)
         return True
 
-    def _class(self, name: ClassName) -> _Class:
+    def _class(self, name: ClassName) -> GraceClass:
         found = self._classes.get(name)
         if found is None:
-            found = self._classes[name] = _Class()
+            found = self._classes[name] = GraceClass(name)
         return found
-
-    def _measure(self, name: ClassName, each: _Class) -> None:
-        self._stale_classes.add(name)
-        seconds = grace_seconds(name)
-        if seconds is None:
-            return
-        before = (each.opened, each.done)
-        seen = self.epochs_of(name)
-        each.opened = max((one.found.create_revision for one in seen), default=ABSENT)
-        done = (one.found.create_revision for one in seen if is_whole(one.found, seconds))
-        each.done = max(done, default=ABSENT)
-        if (each.opened, each.done) != before:
-            self._reconsider_all(each.condemned)
 
     # --- the rest -----------------------------------------------------------------------------------------------
 
@@ -460,12 +433,8 @@ class Index:
             self._uncount(entry)
             self.counts[resource.owner, resource.type, entry.rule, state] += 1
             entry.filed = filed
-        if entry.tombstone:
-            each = self._class(entry.grace_class)
-            if each.condemned.get(resource) != entry.tombstone:
-                each.condemned[resource] = entry.tombstone
-                each.newest = max(each.newest, entry.tombstone)
-                self._stale_classes.add(entry.grace_class)
+        if entry.tombstone and self._class(entry.grace_class).condemn(resource, entry.tombstone):
+            self._stale_classes.add(entry.grace_class)
         if step is not entry.step:
             self._nominate(entry, step)
 
@@ -484,22 +453,20 @@ class Index:
             entry.filed = None
 
     def _nominate(self, entry: Entry, step: Step | None) -> None:
+        if entry.step is None and step is None:
+            return
         if entry.step is not None:
             self.nominated[entry.step].pop(entry.resource, None)
         entry.step = step
-        if step is None:
-            self._fresh.pop(entry.resource, None)
-        else:
+        if step is not None:
             self.nominated[step][entry.resource] = None
-            self._fresh[entry.resource] = step
+        self._fresh[entry.resource] = step
 
     def _grace_of(self, entry: Entry) -> Grace:
         if not entry.tombstone:
             return Grace.NONE
         each = self._classes.get(entry.grace_class)
-        if each is None or each.opened <= entry.tombstone:
-            return Grace.WAITING
-        return Grace.OVER if each.done > entry.tombstone else Grace.RUNNING
+        return each.grace_of(entry.tombstone) if each is not None else Grace.WAITING
 
     def _holding_of(self, entry: Entry) -> Holding:
         if not entry.record or not entry.readable:
@@ -553,4 +520,7 @@ _NUMBERED = frozenset((Family.EPOCHS, Family.EPOCH_LEASES, Family.SHARDS))
 
 def _is_misnumbered(key: Key) -> bool:
     last = key.parts[-1]
-    return key.family in _NUMBERED and not (last.isascii() and last.isdecimal())
+    if key.family not in _NUMBERED:
+        return False
+    width = 1 if key.family is Family.SHARDS else 12
+    return not (last.isascii() and last.isdecimal() and len(last) < 19 and last == f"{int(last):0{width}d}")

@@ -111,7 +111,7 @@ def _epoch_for(name: ClassName, tombstone: Revision, epochs: Iterable[Seen]) -> 
     if seconds is None:
         return None
     whole = [
-        one.found for one in epochs if one.found.create_revision > tombstone and is_whole(one.found, seconds)
+        one.found for one in epochs if one.found.create_revision > tombstone and is_whole(one.found.record, seconds)
     ]  # fmt: skip
     # The newest is never dropped as dominated, so it is the one most likely still there.
     return max(whole, key=lambda epoch: epoch.create_revision, default=None)
@@ -122,11 +122,9 @@ MAX_SOURCES = 12
 
 
 def _abandoned(evidence: Evidence) -> Condemnable | Keep:
-    record, armed = evidence.record, evidence.armed
+    record = evidence.record
     if record is None:
         return Keep("no-record")
-    if armed is None:
-        return Keep("not-armed")
     keep = _why_not_now(evidence)
     if keep is not None:
         return keep
@@ -139,9 +137,12 @@ def _abandoned(evidence: Evidence) -> Condemnable | Keep:
         return Keep("unreadable", str(error))
     if grace_seconds(ClassName(known.grace_class)) is None:
         return Keep("unreadable", f"no grace period is called {known.grace_class!r}")
+    if evidence.armed is None:
+        # Last, so that whoever takes a tombstone away is told the other reasons even then.
+        return Keep("not-armed")
     sources = tuple(source for source in evidence.sources if source != evidence.resource)
     facts = Unheld(evidence.resource, record.mod_revision, evidence.revision, holds, sources)
-    return Condemnable(facts, known, armed.mod_revision)
+    return Condemnable(facts, known, evidence.armed.mod_revision)
 
 
 def _why_not_now(evidence: Evidence) -> Keep | None:

@@ -6,6 +6,7 @@ Laws:
   read. Another ``uid`` is a namesake: left alone. Another ``etag`` may be the same thing changed by somebody: refused.
 - The id becomes path segments of a compiled template, on the configured origin. Redirects are not followed.
 - "Deleted" counts once a read says so, where there is a read.
+- One sweep call sends at most one delete: nothing below us repeats it.
 - Secrets are read again when their file changes. They go to this owner only.
 """
 
@@ -54,9 +55,9 @@ class HttpOwner:
         self._token_seen = -1.0
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        session, self._session = self._session, None  # first, or who comes meanwhile closes a newer one
+        if session is not None:
+            await session.close()
 
     async def sweep(self, resource: Resource, incarnation: str, *, first: bool) -> Answer:
         """Delete one incarnation of a resource. The caller bounds the time (``TimeoutError`` comes out as it is).
@@ -76,8 +77,8 @@ class HttpOwner:
             return Answer(Verdict.UNKNOWN, f"{type(error).__name__}: {error}")
         except TimeoutError:
             raise  # an OSError, but about time: the caller's business
-        except OSError as error:
-            # A secret or certificate that cannot be read.
+        except (OSError, ValueError) as error:
+            # A secret or certificate that cannot be read, or a header that cannot be sent.
             return Answer(Verdict.MISCONFIGURED, str(error))
 
     async def _sweep(
@@ -155,6 +156,9 @@ class HttpOwner:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None),  # bounded by the caller, who knows more
             )
+            # aiohttp repeats a DELETE by itself when a kept connection breaks under it, and offers no switch. The first
+            # copy may still arrive; an attempt that nobody numbered must not be taken for the only one.
+            self._session._retry_connection = False
             self._tls_seen = seen
         return self._session
 

@@ -149,6 +149,7 @@ class _Feed:
                 self._channel.forget_token()  # etcd calls a forgotten token by the same words as a missing right
             except StoreError as error:
                 attempts = 0 if self._assembly.created else attempts + 1
+                self._assembly.created = False
                 delay = min(BACKOFF_FIRST_SECONDS * 2**attempts, BACKOFF_MOST_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
                 log.warning("watch_interrupted", error=str(error), retry_in_seconds=round(delay, 3))
                 await asyncio.sleep(delay)

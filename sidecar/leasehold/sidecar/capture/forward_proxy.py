@@ -135,6 +135,7 @@ class ProxyLink(Link):
         self.to_owner.connect(None)
         if owner is not None:
             owner.close()
+            self.resume_app()  # if the one we leave was full, that is its own affair now
 
     def owner_connected(self, owner: OwnerSide) -> None:
         switch, self._current = self._current, None
@@ -201,11 +202,11 @@ def destination(exchange: Exchange) -> tuple[Address | None, str]:
 def to_origin_form(head: bytes) -> bytes:
     """A proxy's request head as the owner expects it."""
     line, end, headers = head.partition(b"\r\n")
-    method, target, version = line.split(b" ")
+    method, target, *version = line.split()  # llhttp lets several spaces pass, and no version at all
     path = _ORIGIN.sub(b"", target, count=1)
     if not path.startswith(b"/"):
         path = b"*" if method == b"OPTIONS" and not path else b"/" + path
-    return b" ".join((method, path, version)) + _OUR_OWN.sub(b"", end + headers)
+    return b" ".join((method, path, *version)) + _OUR_OWN.sub(b"", end + headers)
 
 
 class ForwardProxyListener:

@@ -8,7 +8,8 @@ observer, the registrar's futures, a deadline each.
 - An intent is retracted once we *know* that the call created nothing of ours. When the request has left and its
   outcome is unknown, the intent stays: it is the only trace of what may exist now.
 
-The registrar's futures are only ever listened to, never cancelled.
+The registrar's futures are only ever listened to, never cancelled. A registrar that fails costs the one observation,
+loudly, and not those that are still to come on this connection.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+import structlog
 from leasehold.protocol.rules import OnUnavailable, Rule
 from leasehold.sidecar.capture.gate import Gate
 from leasehold.sidecar.capture.metrics_port import CallMetrics
@@ -26,6 +28,7 @@ from leasehold.sidecar.observe.events import Creation, Unusable
 from leasehold.sidecar.observe.exchanges import Concluded, Exchange, Intent, Matched
 from leasehold.sidecar.ports import Outcome, Registrar
 
+log = structlog.get_logger()
 _NOT_TAKEN: Final = frozenset({Outcome.UNPROTECTED, Outcome.BEING_SWEPT})
 Refuse = Callable[[Exchange, Barrier, Rule], None]
 
@@ -83,7 +86,13 @@ class Holds:
         exchange.sent = False
         self._intended.add(exchange)
         hold = self._start(barrier, (rule,), lambda: self._intent_late(exchange, hold))
-        future = self._registrar.intend(rule, exchange.call, exchange.method, exchange.target, mark.resource)
+        try:
+            future = self._registrar.intend(rule, exchange.call, exchange.method, exchange.target, mark.resource)
+        except Exception:  # noqa: BLE001 - traffic is protected from the registrar
+            self._lost(rule, exchange)
+            if hold.settle():
+                self._decide(exchange, hold, forward=_forwards(rule))
+            return
         future.add_done_callback(lambda done: self._intent_done(exchange, hold, done))
 
     def _intent_done(self, exchange: Exchange, hold: _Hold, future: asyncio.Future[Outcome]) -> None:
@@ -136,7 +145,12 @@ class Holds:
                 unknown = unknown or finding.reason == "aborted"
                 continue
             created = created or isinstance(finding, Creation)
-            self._submit(hold, finding.rule, self._registrar.observed(finding))
+            try:
+                future = self._registrar.observed(finding)
+            except Exception:  # noqa: BLE001 - as above
+                self._lost(finding.rule, exchange)
+            else:
+                self._submit(hold, finding.rule, future)
         if exchange in self._intended:
             self._intended.discard(exchange)
             # A registration takes the intent with it.
@@ -183,6 +197,11 @@ class Holds:
         for hold in tuple(self._answers.values()):
             self._release(hold)
         self._answers.clear()
+
+    def _lost(self, rule: Rule, exchange: Exchange) -> None:
+        """Inside an ``except``."""
+        log.exception("observation_lost", rule=rule.name, method=exchange.method, call=exchange.call)
+        self._metrics.unusable(rule.name, "crashed")
 
     def _start(self, barrier: Barrier, rules: tuple[Rule, ...], late: Callable[[], None]) -> _Hold:
         hold = _Hold(barrier, rules, self._loop.time())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from leasehold.protocol.names import CallId
 from leasehold.sidecar.capture.metrics_port import RelayMetrics
 from leasehold.sidecar.observe.matching import RulesView
 from leasehold.sidecar.ports import Registrar
@@ -32,6 +35,11 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def new_call() -> CallId:
+    """Unguessable: it is also the idempotency key we propose to owners."""
+    return CallId(secrets.token_hex(16))
+
+
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
     """What every relayed connection needs. ``rules.matcher`` may be replaced at any time."""
@@ -43,6 +51,8 @@ class RelaySettings:
     """Seconds; an established stream has no timeout of its own."""
     drain_deadline: float = 5.0
     """Seconds that connections with unfinished calls get when their listener closes."""
+    new_call: Callable[[], CallId] = new_call
+    """Names a call that may match, when its request begins."""
 
 
 class Listener(Protocol):

@@ -6,18 +6,17 @@ established stream. An owner that cannot be reached looks to the app like a conn
 have seen without us. Whatever goes wrong in the observer costs the observation, never the traffic.
 
 When the app goes away while a call is under way that may have created something, the owner's answer is awaited for
-``LINGER`` seconds more: the app will never know the id, so we had better.
+``LINGER`` seconds more: the app will never know the id, so we had better. For the same reason the end of its half is
+told to the owner only after the answer to such a call: many owners drop a call when they see its caller's end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
-from leasehold.protocol.names import CallId
 from leasehold.protocol.rules import Rule
 from leasehold.sidecar.capture.gate import Gate
 from leasehold.sidecar.capture.holding import Holds
@@ -55,11 +54,6 @@ class Links(Protocol):
         ...
 
 
-def new_call() -> CallId:
-    """Unguessable: it is also the idempotency key we propose to owners."""
-    return CallId(secrets.token_hex(16))
-
-
 class Link:
     """Both sides, both gates, and what they are waiting for."""
 
@@ -72,6 +66,7 @@ class Link:
         "_done",
         "_draining",
         "_dropped",
+        "_end_later",
         "_holds",
         "_links",
         "_owner_ended",
@@ -96,7 +91,7 @@ class Link:
         self.owner: OwnerSide | None = None
         self._destination = "" if to is None else normal_authority(str(to))
         self.observer: Observer | Http2Observer | None = Observer(
-            relay.rules, new_call, self._destination, routing=routing
+            relay.rules, relay.new_call, self._destination, routing=routing
         )
         self.watching = False
         """Whether ``after_response`` wants to be called."""
@@ -104,7 +99,7 @@ class Link:
         self._holds = Holds(relay.registrar, relay.metrics, self.to_owner, self.to_app, self._not_durable, self._lifted)
         self._connecting: asyncio.Task[None] | None = None
         self._app_ended = self._app_gone = self._owner_ended = self._owner_gone = False
-        self._broken = self._done = self._draining = False
+        self._broken = self._done = self._draining = self._end_later = False
         self._streams: StreamRefusals | None = None
         """Only on HTTP/2."""
         self._refused: tuple[Exchange, bytes] | None = None
@@ -125,6 +120,9 @@ class Link:
             return
         if self.observer is not None:
             self.to_owner.write(self.observer.request_end())
+            if self.observer.awaits_answer:
+                self._end_later = self.watching = True
+                return
         self.to_owner.then(self._end_owner)
 
     def app_lost(self, exc: Exception | None) -> None:
@@ -353,7 +351,7 @@ class Link:
         self.observer = None
         try:
             observer = Http2Observer(
-                self.relay.rules, new_call, self._destination, self.to_owner, self.to_app, mark.upgraded
+                self.relay.rules, self.relay.new_call, self._destination, self.to_owner, self.to_app, mark.upgraded
             )
             self._streams = StreamRefusals(observer, self.to_owner, self.to_app, self.mark)
             self.observer = observer
@@ -465,6 +463,9 @@ class Link:
 
     def after_response(self) -> None:
         """Whatever had to wait for calls to be answered."""
+        if self._end_later and (self.observer is None or not self.observer.awaits_answer):
+            self._end_later = False
+            self.to_owner.then(self._end_owner)
         if self._draining and self.idle:
             self.app.close()
         if self._app_gone and (self.observer is None or not self.observer.awaits_finding):

@@ -182,7 +182,9 @@ class OwnerSide(Side):
             self._link.owner_lost(exc)
 
     def pause_writing(self) -> None:
-        self._link.pause_app()
+        if self._link.owner is self:
+            self._link.pause_app()
 
     def resume_writing(self) -> None:
-        self._link.resume_app()
+        if self._link.owner is self:
+            self._link.resume_app()

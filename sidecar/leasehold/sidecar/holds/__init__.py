@@ -12,6 +12,7 @@ The map, in the order an observation travels:
 - ``keeper``      one lease and one beacon: drives ``protocol.session``, watches the beacon
 - ``timers``      beacons that nobody renews, shared by what is created in the same short window
 - ``holders``     which holders there are now, and who keeps them
+- ``rounds``      whether the holds we believe in are still there
 - ``losses``      what was swept while a holder was away
 - ``etcd``        the store, its leases and its keys in one value
 - ``tenure``      from the host's first call to its retirement

@@ -3,6 +3,7 @@
 - A use of what is held, or about to be held, by the same holder asks for nothing: that is the point of a cache.
 - A timer's hold counts only while its window is the current one; else the use moves it, once per window.
 - A creation is always registered: the owner may have made a new incarnation under an id we know.
+- A use of what nobody has recorded is remembered for ``STRANGE_SECONDS``: its creator's sidecar may only be late.
 - At most ``MAX_HELD`` holds are remembered. The oldest without an idle time is forgotten first: it stays held in etcd,
   and its next use acquires it once more than needed.
 """
@@ -14,11 +15,26 @@ import math
 from dataclasses import dataclass, field
 
 from leasehold.protocol.names import Holder, Resource
-from leasehold.sidecar.holds.entries import HOLDING, Acquire, Forget, Holding, Lost, Operation, Register, Release, State
+from leasehold.sidecar.holds.entries import (
+    HOLDING,
+    Acquire,
+    Forget,
+    Holding,
+    Lost,
+    Operation,
+    Register,
+    Release,
+    State,
+    covers,
+    longer,
+)
 from leasehold.sidecar.observe.events import Creation, Deletion, Observation, Use
 
 MAX_HELD = 200_000
 """About 100 MB."""
+STRANGE_SECONDS = 120.0
+MAX_STRANGERS = 10_000
+"""Beyond that the oldest is forgotten; most of them were never to be recorded at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +56,7 @@ class Cache:
     state: State
     _used: dict[tuple[Resource, Holder], float] = field(default_factory=dict)
     _latest: dict[Resource, int] = field(default_factory=dict)
+    _strangers: dict[tuple[Resource, Holder], tuple[Acquire, float]] = field(default_factory=dict)
     _shortest_idle: float = math.inf
 
     def resume(self, now: float) -> None:
@@ -75,17 +92,26 @@ class Cache:
             del self._latest[resource]
         if isinstance(operation, HOLDING):
             self._touch(operation, now)
+            self._strangers.pop((operation.resource, operation.holder), None)
+
+    def on_stranger(self, use: Acquire, now: float) -> None:
+        """A use found nothing recorded."""
+        self._strangers[use.resource, use.holder] = use, now
+        if len(self._strangers) > MAX_STRANGERS:
+            del self._strangers[next(iter(self._strangers))]
 
     def idle(self, now: float, limit: int) -> list[Release]:
-        """Holds that nobody used for longer than their rule says, at most ``limit``."""
+        """Holds that nobody used for longer than their rule says, at most ``limit``. A call that may yet turn out to
+        have made the resource anew is a use."""
         found: list[Release] = []
+        under_way = {intent.resource for intent in self.state.intents.values()}
         # Uses are kept in their order, so nothing after the first recent one can be due.
         due = itertools.takewhile(lambda one: now - one[1] >= self._shortest_idle, self._used.items())
         for (resource, holder), used in list(due):
             held = self.state.holding(resource, holder)
             if held is None or not held.idle:
                 del self._used[resource, holder]
-            elif now - used >= held.idle and resource not in self._latest:
+            elif now - used >= held.idle and resource not in self._latest and resource not in under_way:
                 del self._used[resource, holder]
                 found.append(Release(self.state.next + len(found), resource, holder, held.n, held.rule, held.since))
                 if len(found) == limit:
@@ -105,6 +131,19 @@ class Cache:
                     break
         return found
 
+    def is_settled(self, resource: Resource, holder: Holder, held: Holding | None) -> bool:
+        """Whether exactly this is held now (``None``: nothing), and nothing is on its way for the resource."""
+        return self.state.holding(resource, holder) is held and resource not in self._latest
+
+    def strangers(self, now: float) -> list[Acquire]:
+        """Uses that found nothing recorded, not long ago."""
+        while self._strangers:
+            first, (_, since) = next(iter(self._strangers.items()))
+            if now - since < STRANGE_SECONDS:
+                break
+            del self._strangers[first]
+        return [use for use, _ in self._strangers.values()]
+
     # --- parts --------------------------------------------------------------------------------------------------
 
     def _register(self, creation: Creation, holder: Holder, since: str) -> Register:
@@ -119,7 +158,7 @@ class Cache:
             grace_class=rule.grace_class,
             since=since,
             trace=creation.trace,
-            idle=_longer(float(rule.idle_release or 0), self.state.holding(creation.resource, holder)),
+            idle=longer(float(rule.idle_release or 0), self.state.holding(creation.resource, holder)),
             call=creation.call if intent is not None else None,
             intender=intent.holder if intent is not None else None,
         )
@@ -127,19 +166,24 @@ class Cache:
     def _use(self, use: Use, holder: Holder, since: str, now: float) -> Acquire | AlreadyHeld | Joined:
         idle = float(use.rule.idle_release or 0)  # a plain number: Seconds is not for the journal
         coming = self.state.pending.get(self._latest.get(use.resource, 0))
-        if isinstance(coming, HOLDING) and coming.holder == holder and _covers(coming, idle):
+        if isinstance(coming, HOLDING) and coming.holder == holder and covers(coming, idle):
             return Joined(coming.n)
         held = self.state.holding(use.resource, holder)
-        if coming is None and held is not None and _covers(held, idle):
+        if coming is None and held is not None and covers(held, idle):
             self._touch(held, now)
             return AlreadyHeld()
         replacing = self._earlier_timer(use.resource, holder) if is_timer(holder) else None
-        idle = _longer(idle, held)
+        idle = longer(idle, held)
         return Acquire(self.state.next, use.resource, holder, use.rule.name, since, idle, replacing)
 
     def _earlier_timer(self, resource: Resource, holder: Holder) -> Holder | None:
-        held = self.state.held.get(resource, ())
-        return next((one.holder for one in held if is_timer(one.holder) and one.holder != holder), None)
+        """One whose hold may move to this timer. What ends later than this one would keeps its promise."""
+        timers = (one.holder for one in self.state.held.get(resource, ()) if is_timer(one.holder))
+        return next((one for one in timers if one != holder and not self._outlasts(one, holder)), None)
+
+    def _outlasts(self, earlier: Holder, later: Holder) -> bool:
+        lives = self.state.lives
+        return earlier in lives and later in lives and lives[earlier].ttl_seconds > lives[later].ttl_seconds
 
     def _touch(self, held: Holding, now: float) -> None:
         if held.idle:
@@ -156,14 +200,3 @@ class Cache:
 def is_timer(holder: Holder) -> bool:
     """Whether a holder is a timer, by its name."""
     return "!" in holder
-
-
-def _covers(held: Holding, idle: float) -> bool:
-    """Whether a hold lasts at least as long as one with this idle time (0: as long as its holder)."""
-    return held.idle == 0 or 0 < idle <= held.idle
-
-
-def _longer(idle: float, held: Holding | None) -> float:
-    if held is None or not _covers(held, idle):
-        return idle
-    return held.idle

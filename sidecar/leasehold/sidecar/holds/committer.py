@@ -6,7 +6,8 @@
 - What etcd could not do is kept and tried again for ever, with full jitter up to ``MAX_PAUSE_SECONDS``, so that
   recovery is quick. The journal is written before the commit is tried, and holds it over a restart.
 - What etcd refuses as malformed is split until the culprit is alone. That one ends, visibly, as unprotected: an
-  endless loop would hide it.
+  endless loop would hide it. The same becomes of an operation that an error of our own will not let through; an error
+  in between, that may be anybody's, is tried again like any trouble of etcd's.
 - The queue is as long as the journal allows; whoever submits has journalled before.
 
 A future that nobody waits for any more goes on all the same.
@@ -25,9 +26,9 @@ from leasehold.protocol.errors import AccessDenied, NoSpace, Rejected, StoreErro
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Boot, Holder, Revision
 from leasehold.protocol.ports import Clock, Store
-from leasehold.protocol.store import GetResult, TxnResult
+from leasehold.protocol.store import GetResult, Txn, TxnResult
 from leasehold.sidecar.holds.cache import Cache
-from leasehold.sidecar.holds.entries import Done, Operation, speaker_of
+from leasehold.sidecar.holds.entries import HOLDING, Acquire, Done, Operation, speaker_of
 from leasehold.sidecar.holds.journal import Journal
 from leasehold.sidecar.holds.lanes import Item, Lanes
 from leasehold.sidecar.holds.work import Again, Finished, Later, judge, member
@@ -42,6 +43,8 @@ DENIED_PAUSE_SECONDS = 5.0
 """Permissions come back by an operator's hand, not by insisting."""
 PATIENCE = 5
 """So many tries at once; what needs more competes with somebody and waits a little."""
+LATE_SECONDS = 2.0
+"""After so long the app has had its answer, and others may have gone on from there."""
 NO_BOOT = Boot("")
 
 
@@ -130,10 +133,14 @@ class Committer:
         oldest = next(iter(self._items.values()), None)
         return self._clock.now() - oldest.began if oldest is not None else 0.0
 
-    def submit(self, operation: Operation) -> asyncio.Future[Outcome]:
-        """Take an operation that is in the journal. The future ends with the durable write, or never."""
+    def submit(self, operation: Operation, *, resumed: bool = False) -> asyncio.Future[Outcome]:
+        """Take an operation that is in the journal. The future ends with the durable write, or never.
+
+        ``resumed``: it was observed before a restart, nobody knows how long ago.
+        """
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         item = Item(operation, future, self._clock.now())
+        item.late = resumed
         self._items[operation.n] = item
         self._lanes.add(item)
         self._work.set()
@@ -187,14 +194,19 @@ class Committer:
         if not batch:
             return
         self._journal.flush()
+        batch, members = self._said(batch)
+        if not batch:
+            return
         guards = {item.guard: self._boot(item) for item in batch if item.guard is not None}
-        members = [member(self._keys, item, self._boot(item)) for item in batch]
         began = self._clock.now()
         try:
             result = await self._store.commit(tx.batch(self._keys, guards, members), deadline=self._deadline)
         except Rejected as error:
             await self._isolate(batch, error)
         except StoreError as error:
+            await self._pause(batch, error)
+        except Exception as error:
+            log.exception("commit_crashed", members=len(batch))
             await self._pause(batch, error)
         except BaseException:
             # Cancelled: whoever drains may still see to them.
@@ -216,9 +228,23 @@ class Committer:
             speaker = speaker_of(item.operation)
             if speaker is None or self._beacons.boot_of(speaker) is not None:
                 living.append(item)
+            elif isinstance(item.operation, HOLDING):
+                self._give_up(item, RuntimeError(f"nothing is known any more of its holder {speaker}"))
             else:
                 self._finish([(item, Finished(Outcome.UNPROTECTED, False))])
         return living
+
+    def _said(self, batch: list[Item]) -> tuple[list[Item], list[Txn]]:
+        """The members of a batch, without those that cannot be said."""
+        items, members = [], []
+        for item in batch:
+            try:
+                members.append(member(self._keys, item, self._boot(item)))
+            except Exception as error:  # noqa: BLE001 - a supervisor: the others must not suffer for it
+                self._give_up(item, error)
+            else:
+                items.append(item)
+        return items, members
 
     def _boot(self, item: Item) -> Boot:
         speaker = speaker_of(item.operation)
@@ -238,11 +264,14 @@ class Committer:
             await self._commit(batch[:middle])
             await self._commit(batch[middle:])
             return
-        self._metrics.operation_rejected()
-        log.error("operation_rejected", resource=str(batch[0].operation.resource), error=str(error))
-        self._finish([(batch[0], Finished(Outcome.UNPROTECTED, False))])
+        self._give_up(batch[0], error)
 
-    async def _pause(self, batch: list[Item], error: StoreError) -> None:
+    def _give_up(self, item: Item, error: Exception) -> None:
+        self._metrics.operation_rejected()
+        log.error("operation_rejected", resource=str(item.operation.resource), error=repr(error))
+        self._finish([(item, Finished(Outcome.UNPROTECTED, False))])
+
+    async def _pause(self, batch: list[Item], error: Exception) -> None:
         reason = _reason(error)
         self._metrics.commit_failed(reason)
         if reason != self.trouble:
@@ -266,10 +295,16 @@ class Committer:
 
     def _settle(self, batch: Sequence[Item], result: TxnResult) -> None:
         finished: list[tuple[Item, Finished]] = []
+        late = self._clock.now() - LATE_SECONDS
         for item, its in zip(batch, result.results, strict=True):
+            item.late = item.late or item.began < late
             if not isinstance(its, TxnResult):
                 raise TypeError("expected a transaction's result for each member")
-            verdict = judge(item, its)
+            try:
+                verdict = judge(item, its)
+            except Exception as error:  # noqa: BLE001 - a supervisor: the others must not suffer for it
+                self._give_up(item, error)
+                continue
             if isinstance(verdict, Finished):
                 finished.append((item, verdict))
                 continue
@@ -299,6 +334,8 @@ class Committer:
             self._items.pop(item.operation.n, None)
             self._lanes.remove(item)
             self._cache.on_done(item.operation, now)
+            if verdict.outcome is Outcome.NOT_OURS and isinstance(item.operation, Acquire):
+                self._cache.on_stranger(item.operation, now)
             self._metrics.operation_ended(item.operation, verdict.outcome, now - item.began)
             if verdict.late:
                 self._metrics.late_return()
@@ -308,7 +345,7 @@ class Committer:
         self._progress.set()
 
 
-def _reason(error: StoreError) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, NoSpace):
         return "no-space"
     if isinstance(error, AccessDenied):

@@ -256,6 +256,8 @@ class State:
             self._lose(operation.resource, operation.holder)
         elif isinstance(operation, Retract):
             self.intents.pop(operation.call, None)
+        elif isinstance(operation, Intend):
+            self._written_anew(operation)
 
     def _dropped(self, operation: Operation | None) -> None:
         if isinstance(operation, Acquire | Release):
@@ -269,9 +271,18 @@ class State:
             self.held[by.resource] = (by,)
             self.held_count += 1
             return
+        idle = longer(by.idle, self.holding(by.resource, by.holder))
+        if idle != by.idle:
+            by = msgspec.structs.replace(by, idle=idle)
         kept = tuple(held for held in others if held.holder != by.holder)
         self.held_count += 1 + len(kept) - len(others)
         self.held[by.resource] = (*kept, by)
+
+    def _written_anew(self, intent: Intend) -> None:
+        """Its early hold took the place of ours: whoever lets go of it must know how it reads now."""
+        held = None if intent.resource is None else self.holding(intent.resource, intent.holder)
+        if held is not None:
+            self._hold(msgspec.structs.replace(held, n=intent.n, rule=intent.rule, since=intent.since))
 
     def _lose(self, resource: Resource, holder: Holder) -> None:
         others = self.held.get(resource)
@@ -291,6 +302,18 @@ class State:
             self._lose(resource, holder)
         for intent in [intent for intent in self.intents.values() if intent.holder == holder]:
             del self.intents[intent.call]
+
+
+def covers(held: Holding, idle: float) -> bool:
+    """Whether a hold lasts at least as long as one with this idle time (0: as long as its holder)."""
+    return held.idle == 0 or 0 < idle <= held.idle
+
+
+def longer(idle: float, held: Holding | None) -> float:
+    """The idle time of a hold that is also to last as long as ``held``."""
+    if held is None or not covers(held, idle):
+        return idle
+    return held.idle
 
 
 def guard_of(operation: Operation) -> Holder | None:

@@ -43,8 +43,12 @@ class Holders:
         if rule.held_by is HolderKind.SERVICE:
             return self.service
         if rule.held_by is HolderKind.TIMER:
-            return self.timers.current(rule.ttl) if self.timers is not None and rule.ttl is not None else None
+            return self.timer_for(rule)
         return self.process
+
+    def timer_for(self, rule: Rule) -> Holder | None:
+        """The timer for what is created by this rule now; it asks for nobody alive."""
+        return self.timers.current(rule.ttl) if self.timers is not None and rule.ttl is not None else None
 
     # --- Beacons ------------------------------------------------------------------------------------------------
 

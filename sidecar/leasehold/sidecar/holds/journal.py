@@ -146,11 +146,11 @@ class Journal:
         except OSError as error:
             self._refused(data, str(error))
             return
+        if self._meanwhile is not None:
+            self._meanwhile.append(data[:written])
         if written < len(data):
             self._refused(data[written:], "the disk is full")
             return
-        if self._meanwhile is not None:
-            self._meanwhile.append(data)
         if self._failing:
             self._failing = False
             log.info("journal_writes_again", folder=str(self.folder))

@@ -22,7 +22,7 @@ from leasehold.sidecar.ports import Outcome
 class Item:
     """An operation on its way, and what was learnt about it. Mutable: the hot path."""
 
-    __slots__ = ("as_acquire", "began", "blocked", "delayed", "dropped", "future", "guard", "operation", "record",
+    __slots__ = ("as_acquire", "began", "blocked", "dropped", "future", "guard", "late", "operation", "record",
                  "seen", "tries")  # fmt: skip
 
     def __init__(self, operation: Operation, future: asyncio.Future[Outcome], began: float) -> None:
@@ -31,7 +31,7 @@ class Item:
         self.began = began
         self.guard = guard_of(operation)
         self.blocked = 0
-        self.delayed = False
+        self.late = False
         self.tries = 0
         # What the last answer told of the record: its revision (0: none), itself, references to drop.
         self.seen = Revision(0)

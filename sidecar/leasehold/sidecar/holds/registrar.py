@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 import structlog
-from leasehold.protocol.names import CallId, Resource
+from leasehold.protocol.names import CallId, Holder, Resource
 from leasehold.protocol.ports import Clock
 from leasehold.protocol.rules import Commit, Rule
 from leasehold.sidecar.holds.cache import AlreadyHeld, Cache, Joined
 from leasehold.sidecar.holds.committer import Committer
-from leasehold.sidecar.holds.entries import Intend, Operation, Retract
+from leasehold.sidecar.holds.entries import Acquire, Holding, Intend, Operation, Retract
 from leasehold.sidecar.holds.holders import Holders
 from leasehold.sidecar.holds.journal import Journal
 from leasehold.sidecar.observe.events import Creation, Deletion, Observation
@@ -37,6 +37,18 @@ class RegistrarMetrics(Protocol):
         """A creation or use that nothing protects: ``host-ended`` or ``journal-full``."""
         ...
 
+    def taken_back(self) -> None:
+        """A hold we believed in was not there, and is acquired anew."""
+        ...
+
+
+class Afterlife(Protocol):
+    """Who holds what a host that has ended had begun to create."""
+
+    def holder_of_late(self, rule: Rule, call: CallId) -> Holder | None:
+        """In whose name a creation of this call is still to be recorded; ``None``: nobody's."""
+        ...
+
 
 class HoldsRegistrar:
     """``ports.Registrar`` over the journal, the cache and the committer."""
@@ -47,6 +59,7 @@ class HoldsRegistrar:
         cache: Cache,
         committer: Committer,
         holders: Holders,
+        afterlife: Afterlife,
         clock: Clock,
         metrics: RegistrarMetrics,
         since: Callable[[], str],
@@ -55,6 +68,7 @@ class HoldsRegistrar:
         self._cache = cache
         self._committer = committer
         self._holders = holders
+        self._afterlife = afterlife
         self._clock = clock
         self._metrics = metrics
         self._since = since
@@ -63,6 +77,9 @@ class HoldsRegistrar:
         """Register, acquire or forget. A use of what is held already returns a finished future."""
         rule = observation.rule
         holder = None if isinstance(observation, Deletion) else self._holders.holder_for(rule)
+        if holder is None and isinstance(observation, Creation):
+            # It was under way when the host died: unrecorded, it would be there for ever.
+            holder = self._afterlife.holder_of_late(rule, observation.call)
         if holder is None and not isinstance(observation, Deletion):
             self._drop_intent(observation)
             return self._unprotected("host-ended", rule)
@@ -100,7 +117,7 @@ class HoldsRegistrar:
         """After a restart: submit what was pending, in its old order."""
         pending = sorted(self._journal.state.pending.values(), key=lambda operation: operation.n)
         for operation in pending:
-            self._committer.submit(operation)
+            self._committer.submit(operation, resumed=True)
         if pending:
             log.info("pending_resumed", count=len(pending))
 
@@ -113,7 +130,27 @@ class HoldsRegistrar:
         for lost in self._cache.excess():
             self._journal.note(lost)
 
+    def take_back(self, held: Holding) -> bool:
+        """Acquire again what this holder held. ``False``: it is not held, or something is on its way already."""
+        taken = self._cache.is_settled(held.resource, held.holder, held) and self._acquire_again(held)
+        if taken:
+            self._metrics.taken_back()
+        return taken
+
+    def hold_after_all(self, use: Acquire) -> bool:
+        """Acquire what was not recorded when it was used. ``False``: it is held, or something is on its way."""
+        return self._cache.is_settled(use.resource, use.holder, None) and self._acquire_again(use)
+
     # --- parts --------------------------------------------------------------------------------------------------
+
+    def _acquire_again(self, held: Holding) -> bool:
+        state = self._journal.state
+        operation = Acquire(state.next, held.resource, held.holder, held.rule, held.since, held.idle)
+        if not self._journal.append(operation):
+            return False  # looked at again in the next round; that the journal is full is told elsewhere
+        self._cache.on_pending(operation)
+        self._committer.submit(operation)
+        return True
 
     def _submit(self, operation: Operation, rule: Rule) -> asyncio.Future[Outcome]:
         if not self._journal.append(operation):

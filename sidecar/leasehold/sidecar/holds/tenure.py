@@ -2,12 +2,15 @@
 
     host started --> keep its beacon (the same as before a restart of ours, if it is the same host)
     host ended   --> hold nothing more; register what is pending; tell its end; revoke the lease
+    a call it had begun creates something after all --> the same once more, for what the call created
     an earlier host in the journal --> the same, from its attachment on: what it created must be *recorded*, held by a
                      holder that has ended, or nobody would ever find it
 
 - The service is attached as soon as the rules hold by it, even if this instance creates nothing: a rolling restart
   keeps it alive only if each newcomer renews. When the host ends we stop renewing it, and tell nothing: others may be
   alive.
+- An end is told beside whatever comes next: with etcd away it may take hours, and a host that is back by then wants
+  its creations held.
 - Draining is bounded while etcd answers: a creation that waits for a stuck sweep must not keep a dead holder alive.
   What is left is tried again later, in the same way.
 - Leaving with the host alive leaves beacon and lease: a successor goes on with them, or the TTL ends them.
@@ -17,11 +20,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 import structlog
 from leasehold.protocol.names import (
     Boot,
+    CallId,
     Holder,
     LeaseId,
     ServiceName,
@@ -30,7 +37,7 @@ from leasehold.protocol.names import (
     service_lease_id,
 )
 from leasehold.protocol.records import Ending, HolderKind
-from leasehold.protocol.rules import RuleSet
+from leasehold.protocol.rules import Rule, RuleSet
 from leasehold.protocol.session import NO_LEASE
 from leasehold.sidecar.holds.committer import Committer
 from leasehold.sidecar.holds.entries import Ended, Life, Over
@@ -45,6 +52,15 @@ log = structlog.get_logger()
 
 DRAIN_SECONDS = 30.0
 DRAIN_AGAIN_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The latest host that ended; ``run`` begins the names of the calls it made."""
+
+    run: str
+    life: Life
+    ending: Ending
 
 
 class Tenure:
@@ -79,29 +95,49 @@ class Tenure:
         self.begun = asyncio.Event()
         """Set once it is known whom we hold for, if for anybody."""
         self.host_state = "starting"
+        self._run = secrets.token_hex(4)
+        self._last: _Ended | None = None
 
     async def run(self) -> None:
         """Live with the host, run after run."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            tasks.create_task(asyncio.Event().wait(), name="open for what comes late")
             start = await self._host.started()
             life = self._begin(start) if start is not None else None
             for earlier in list(self._journal.state.lives.values()):
                 if earlier.kind is HolderKind.PROCESS and (life is None or earlier.holder != life.holder):
                     ending = self._journal.state.endings.get(earlier.holder, Ending.UNKNOWN)
-                    tasks.create_task(self._bury(earlier, ending), name=f"end of {earlier.holder}")
+                    self._journal.note(Ended(earlier.holder, ending))
+                    self._spawn(self._bury(earlier, ending), f"end of {earlier.holder}")
             while life is not None:
                 resumed = life.lease != NO_LEASE
                 self._live(life)
                 self.begun.set()
-                await self._end(life, await self._host.ended(resumed=resumed))
+                self._end(life, await self._host.ended(resumed=resumed))
                 start = await self._host.started()
                 life = self._begin(start) if start is not None else None
             self._holders.process = None
             self.host_state = "ended"
             self.begun.set()
-            await self._leave_service()
             log.info("host_ended_for_good")
+
+    def new_call(self) -> CallId:
+        """Names a call that begins now. Unguessable, and it tells which run of the host began it."""
+        return CallId(self._run + secrets.token_hex(16))
+
+    def holder_of_late(self, rule: Rule, call: CallId) -> Holder | None:
+        """In whose name a creation is recorded whose call the last host began; ``None``: nobody's."""
+        last = self._last
+        if last is None or not call.startswith(last.run):
+            return None
+        if rule.held_by is HolderKind.TIMER:
+            return self._holders.timer_for(rule)
+        if rule.held_by is HolderKind.SERVICE:
+            self._spawn(self._leave_service(), "late for the service")
+            return self._service_life().holder
+        self._begin_burial(last.life, last.ending)
+        return last.life.holder
 
     def apply_rules(self, rules: RuleSet) -> None:
         """Attach the service as soon as a rule holds by it."""
@@ -139,21 +175,35 @@ class Tenure:
         return life
 
     def _live(self, life: Life) -> None:
+        self._run = secrets.token_hex(4)
         self._holders.process = life.holder
         self.host_state = "alive"
         self._keep(life)
         if self._by_service or self._committer.pending_of(service_holder(self._service)):
             self._join_service()
 
-    async def _end(self, life: Life, ending: Ending) -> None:
+    def _end(self, life: Life, ending: Ending) -> None:
         log.info("host_ended", holder=life.holder, ending=ending)
-        self._holders.process = None
+        self._last = _Ended(self._run, life, ending)
+        self._run = secrets.token_hex(4)
+        self._holders.process = self._holders.service = None
         self.host_state = "ended"
-        await asyncio.gather(self._bury(life, ending), self._leave_service())
+        self._begin_burial(life, ending)
+        self._spawn(self._leave_service(), "leave the service")
+
+    def _begin_burial(self, life: Life, ending: Ending) -> None:
+        """Unless it is under way. At once the journal says so, lest whoever begins next takes this life for its own."""
+        state = self._journal.state
+        if life.holder in state.endings:
+            return
+        if life.holder not in state.lives:
+            life = msgspec.structs.replace(life, lease=NO_LEASE)
+            self._journal.note(life)
+        self._journal.note(Ended(life.holder, ending))
+        self._spawn(self._bury(life, ending), f"end of {life.holder}")
 
     async def _bury(self, life: Life, ending: Ending) -> None:
         """Register what is pending, then tell the end; as often as it takes."""
-        self._journal.note(Ended(life.holder, ending))
         while True:
             if self._committer.pending_of(life.holder):
                 self._keep(life)
@@ -161,8 +211,10 @@ class Tenure:
             last = await self._holders.stop_keeping(life.holder) or life
             if last.lease:  # else it was never attached, and nobody knows of it
                 await self._etcd.tell_the_end(last, ending)
-            if drained:
+            if not self._committer.pending_of(life.holder):
                 break
+            if drained:
+                continue  # something came late
             await self._etcd.clock.sleep_until(self._etcd.clock.now() + DRAIN_AGAIN_SECONDS)
         self._journal.note(Over(life.holder))
         self._committer.wake()
@@ -180,24 +232,29 @@ class Tenure:
     # --- the service --------------------------------------------------------------------------------------------
 
     def _join_service(self) -> None:
-        holder = service_holder(self._service)
-        shared = self._service_lease()
-        life = self._journal.state.lives.get(holder)
-        if life is None:
-            boot = Boot(f"service-{shared:x}")
-            life = Life(holder, HolderKind.SERVICE, boot, self._service_ttl_seconds, self._since())
-            self._journal.note(life)
-        self._holders.service = holder
-        self._keep(life, shared=shared)
+        self._keep_service()
+        self._holders.service = service_holder(self._service)
 
     async def _leave_service(self) -> None:
+        """Once what is pending is registered; unless the host came back meanwhile."""
         holder = service_holder(self._service)
-        self._holders.service = None
         if self._committer.pending_of(holder):
-            self._join_service()
-            self._holders.service = None
+            self._keep_service()
             await self._drain(holder)
-        await self._holders.stop_keeping(holder)
+        if self._holders.service is None:
+            await self._holders.stop_keeping(holder)
+
+    def _keep_service(self) -> None:
+        self._keep(self._service_life(), shared=self._service_lease())
+
+    def _service_life(self) -> Life:
+        holder = service_holder(self._service)
+        life = self._journal.state.lives.get(holder)
+        if life is None:
+            boot = Boot(f"service-{self._service_lease():x}")
+            life = Life(holder, HolderKind.SERVICE, boot, self._service_ttl_seconds, self._since())
+            self._journal.note(life)
+        return life
 
     def _service_lease(self) -> LeaseId:
         return service_lease_id(self._etcd.keys.tenant, self._service)
@@ -209,7 +266,14 @@ class Tenure:
             raise RuntimeError("a tenure that does not run")
         self._holders.keep(life, self._tasks, self._on_attached, shared=shared)
 
+    def _spawn(self, doing: Coroutine[Any, Any, None], name: str) -> None:
+        if self._tasks is None:
+            doing.close()
+            raise RuntimeError("a tenure that does not run")
+        self._tasks.create_task(doing, name=name)
+
     def _on_attached(self, keeper: Keeper) -> None:
-        if self._tasks is not None and keeper.was_away:
+        buried = keeper.life.holder in self._journal.state.endings  # that it loses what it held is only right
+        if self._tasks is not None and keeper.was_away and not buried:
             losses = look_for_losses(self._etcd, self._journal, keeper.life.holder, self._late_return)
             self._tasks.create_task(losses, name="look for losses")

@@ -5,6 +5,7 @@
     register, intend --being swept--> later, until the sweep is over: a new incarnation needs its record
     acquire  --being swept--> too late        acquire --no record--> not ours (as a register's second try: register)
     forget   --look--> forget what was seen --changed meanwhile--> look again
+    forget, observed long ago, of we do not know which incarnation --record there--> not ours
     release, retract --> done either way
 
 Every one may be sent again after ``Uncertain``: holds and records carry values nobody else writes.
@@ -186,6 +187,10 @@ def _judge_forget(item: Item, operation: Forget, result: TxnResult) -> Verdict:
     found = _decoded(record)
     changed = item.record is not None and (found is None or found.incarnation != item.record.incarnation)
     unknown = bool(operation.incarnation) and found is not None and found.incarnation != operation.incarnation
+    if item.late and not operation.incarnation:
+        # Long ago, and which one it was we do not know: this may be a namesake that somebody made and holds by now.
+        # Should it be gone after all, the collector will find that out when nobody holds it any more.
+        unknown = True
     if found is None or changed or unknown:
         # Somebody made a namesake meanwhile: that one is not ours to forget.
         return Finished(Outcome.NOT_OURS, True)

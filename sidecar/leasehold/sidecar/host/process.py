@@ -27,17 +27,26 @@ class ProcessHost:
         self._asked = False
 
     async def started(self) -> str | None:
-        """The running process, or ``None`` when it has ended, or another has begun under its pid meanwhile."""
+        """The running process, or ``None`` when it has ended, or another has begun under its pid meanwhile.
+
+        Raises ``OSError`` for one that lives but may not be looked at: to take it for dead would end its holds.
+        """
         if self._asked:
             return None
         self._asked = True
         try:
             self._pidfd = os.pidfd_open(self._pid)
-            identity = self._identity()
-        except (ProcessLookupError, FileNotFoundError):
+        except ProcessLookupError:
             return None
+        identity = ""
+        try:
+            identity = self._identity()
+        except OSError:
+            if not _readable(self._pidfd):
+                raise
         if _readable(self._pidfd):
             # It ended since; what was read may belong to a successor of its pid.
+            os.close(self._pidfd)
             return None
         return identity
 

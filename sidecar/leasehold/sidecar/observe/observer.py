@@ -108,6 +108,11 @@ class Observer:
             exchange.candidates and exchange.sent for exchange in self._outstanding
         )
 
+    @property
+    def awaits_answer(self) -> bool:
+        """All was said that will be, and some call of it may still turn out to match."""
+        return not self._requests.midway and any(exchange.candidates for exchange in self._outstanding)
+
     def is_next(self, exchange: Exchange) -> bool:
         """Whether everything before this call has been answered."""
         return bool(self._outstanding) and self._outstanding[0] is exchange

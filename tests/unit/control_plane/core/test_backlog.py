@@ -87,14 +87,16 @@ def test_a_full_backlog_declines_what_it_does_not_know() -> None:
     assert backlog.offer("y", "a", T0)
 
 
-def test_hastened_items_are_served_now_and_discarded_ones_never() -> None:
+def test_offered_again_an_item_is_served_at_the_earlier_time_and_discarded_never() -> None:
     backlog = Backlog[str]()
-    backlog.offer("x", "a", T0, at=Instant(100))
-    backlog.offer("y", "a", T0, at=Instant(100))
-    backlog.hasten("x")
+    for item in ("x", "y", "z"):
+        backlog.offer(item, "a", T0, at=Instant(100))
+    backlog.offer("x", "a", T0)
     backlog.discard("y")
+    backlog.offer("z", "a", T0, at=Instant(200))
     assert take_all(backlog) == ["x"]
-    assert take_all(backlog, 1000) == []
+    assert take_all(backlog, 99) == []
+    assert take_all(backlog, 100) == ["z"]
     assert backlog.next_due() is None
 
 

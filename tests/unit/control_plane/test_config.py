@@ -1,0 +1,78 @@
+"""The configuration file: defaults, relative paths, and every mistake at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from leasehold.control_plane.config import load_config
+from leasehold.protocol.configuration import BadConfiguration
+
+RULES = """
+owners: [{name: s, hosts: ["s:1"], endpoint: "http://s:1"}]
+rules: []
+"""
+MINIMAL = 'etcd: {endpoints: ["http://127.0.0.1:2379"]}\nrules: {etcd: true}\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "control-plane.yaml"
+    path.write_text(text)
+    return path
+
+
+def mistakes(folder: Path, text: str) -> dict[str, str]:
+    with pytest.raises(BadConfiguration) as caught:
+        load_config(write(folder, text))
+    return {mistake.path: mistake.problem for mistake in caught.value.mistakes}
+
+
+def test_a_small_file_is_enough(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, MINIMAL))
+    assert (config.tenant, config.lease_ttl_seconds, config.rules) == ("default", 5, None)
+    assert (config.http.host, config.http.port) == ("127.0.0.1", 8700)
+    assert config.replica
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    for name in ("secret", "ca.pem"):
+        (tmp_path / name).touch()
+    section = '{endpoints: ["https://e:1"], username: us, password_file: secret, tls: {ca: ca.pem}}'
+    text = f"etcd: {section}\nrules: {{file: rules.yaml}}\n"
+    config = load_config(write(tmp_path, text))
+    assert config.rules is not None
+    assert config.etcd.password_file == str(tmp_path / "secret")
+    assert config.etcd.tls is not None
+    assert config.etcd.tls.ca == str(tmp_path / "ca.pem")
+    assert config.etcd.tls.cert is None
+
+
+def test_every_mistake_is_listed_at_once_those_of_the_rule_file_too(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text("rules: [{name: 'a b'}]\nwhat: 1\n")
+    found = mistakes(
+        tmp_path,
+        "tenant: 'a b'\nreplica: '/'\nnonsense: 1\netcd: {endpoints: ['ftp://x', 7], deadline: soon}\n"
+        "rules: {file: rules.yaml}\nhttp: {listen: nowhere}\nlease: {ttl: 1s}\nscan_interval: 5\n",
+    )
+    for path in (
+        "tenant", "replica", "nonsense", "etcd.endpoints[0]", "etcd.endpoints[1]", "etcd.deadline", "http.listen",
+        "lease.ttl", "scan_interval", "rules[0].owner", "what",
+    ):  # fmt: skip
+        assert path in found, (path, found)
+
+
+@pytest.mark.parametrize("section", ["{}", "{etcd: true, file: rules.yaml}", "{etcd: false}"])
+def test_rules_come_from_exactly_one_place(tmp_path: Path, section: str) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    assert "rules" in mistakes(tmp_path, MINIMAL.replace("{etcd: true}", section))
+
+
+def test_a_missing_rule_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match=r"missing\.yaml: cannot be read"):
+        load_config(write(tmp_path, MINIMAL.replace("{etcd: true}", "{file: missing.yaml}")))
+
+
+def test_the_environment_may_fill_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THE_TENANT", "shop")
+    assert load_config(write(tmp_path, MINIMAL + "tenant: ${THE_TENANT}\n")).tenant == "shop"
