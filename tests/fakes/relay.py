@@ -171,6 +171,9 @@ class CountingMetrics:
     def connection_closed(self) -> None:
         self._count("closed")
 
+    def connection_refused(self, reason: str) -> None:
+        self._count("connection-refused", reason)
+
     def connect_failed(self, reason: str) -> None:
         self._count("connect-failed", reason)
 
@@ -192,6 +195,9 @@ class CountingMetrics:
 
     def deadline_passed(self, rule: str) -> None:
         self._count("deadline", rule)
+
+    def released_early(self, direction: Direction) -> None:
+        self._count("released-early", direction)
 
     def rejected(self, rule: str) -> None:
         self._count("rejected", rule)

@@ -28,6 +28,7 @@ class SidecarMetrics:
     def _connections_and_calls(self) -> None:
         self._opened = self._counter("connections_opened", "Connections accepted")
         self._closed = self._counter("connections_closed", "Connections that ended")
+        self._refused = self._counter("refused_connections", "Accepted and reset at once", "reason")
         self._connect_failed = self._counter("connect_failures", "Owners that could not be reached", "reason")
         self._gave_up = self._counter("observer_gave_up", "HTTP that turned into a plain relay", "reason")
         self._uninspected = self._counter("uninspected_connections", "Relayed blind on purpose", "reason")
@@ -35,6 +36,7 @@ class SidecarMetrics:
         self._unusable = self._counter("unusable_calls", "Matched, but without a usable id", "rule", "reason")
         self._held = self._histogram("hold_seconds", "How long bytes were kept back", SECONDS, "direction")
         self._deadline_passed = self._counter("hold_deadlines_passed", "Holds that ended unregistered", "rule")
+        self._released_early = self._counter("holds_released_early", "Holds that the memory cap ended", "direction")
         self._calls_rejected = self._counter("rejected_calls", "Answered 503 before they left", "rule")
 
     def _holds(self) -> None:
@@ -64,6 +66,8 @@ class SidecarMetrics:
         self._timers = self._gauge("timers", "Beacons that nobody renews")
         self._host_alive = self._gauge("host_alive", "1 while there is somebody to hold for")
         self._rules = self._gauge("rules", "Rules in use")
+        self._connections = self._gauge("connections", "Connections that are open")
+        self._held_bytes = self._gauge("held_bytes", "Bytes kept back, of all connections together")
         self._lag = self._histogram("event_loop_lag_seconds", "How late the event loop was", SECONDS)
 
     # --- RelayMetrics -------------------------------------------------------------------------------------------
@@ -73,6 +77,9 @@ class SidecarMetrics:
 
     def connection_closed(self) -> None:
         self._closed.inc()
+
+    def connection_refused(self, reason: str) -> None:
+        self._refused.labels(reason).inc()
 
     def connect_failed(self, reason: str) -> None:
         self._connect_failed.labels(reason).inc()
@@ -94,6 +101,9 @@ class SidecarMetrics:
 
     def deadline_passed(self, rule: str) -> None:
         self._deadline_passed.labels(rule).inc()
+
+    def released_early(self, direction: Direction) -> None:
+        self._released_early.labels(direction).inc()
 
     def rejected(self, rule: str) -> None:
         self._calls_rejected.labels(rule).inc()
@@ -170,6 +180,10 @@ class SidecarMetrics:
 
     def rules_are(self, count: int) -> None:
         self._rules.set(count)
+
+    def relay_is(self, connections: int, held_bytes: int) -> None:
+        self._connections.set(connections)
+        self._held_bytes.set(held_bytes)
 
     def lagged(self, seconds: float) -> None:
         self._lag.observe(seconds)

@@ -49,8 +49,8 @@ def test_a_whole_configuration(tmp_path: Path) -> None:
     assert (settings.ttl_seconds, settings.service_ttl_seconds) == (15, 60)
     assert settings.host == 4242
     assert settings.capture == (
-        Capture(Address("127.0.0.1", 15080), Address("127.0.0.1", 9000)),
-        Capture(Address("::1", 0), None),
+        Capture("upstream", Address("127.0.0.1", 15080), Address("127.0.0.1", 9000)),
+        Capture("forward-proxy", Address("::1", 0)),
     )
     assert settings.rules is not None
     assert settings.rules.rules[0].name == "make"

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from leasehold.sidecar.capture.budget import Budget
+
 MAX_HELD: Final = 64 * 1024
 """Bytes behind barriers beyond which no more is read, unless more must be read to lift the first barrier."""
 
@@ -28,9 +30,10 @@ class Barrier:
 class Gate:
     """One direction of one connection."""
 
-    __slots__ = ("_held", "_items", "closed", "open", "transport")
+    __slots__ = ("_budget", "_held", "_items", "closed", "open", "transport")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self.transport: asyncio.WriteTransport | None = None
         self.open = False
         self.closed = False
@@ -62,7 +65,7 @@ class Gate:
             self.transport.write(data)
         else:
             self._items.append(data)
-            self._held += len(data)
+            self._hold(len(data))
 
     def raise_barrier(self, barrier: Barrier) -> None:
         """Hold back what is written from now on."""
@@ -85,14 +88,14 @@ class Gate:
         while len(self._items) > at:
             item = self._items.pop()
             if isinstance(item, bytes):
-                self._held -= len(item)
+                self._hold(-len(item))
         self.open = False
         self.closed = True
 
     def close(self) -> None:
         """Nobody is there any more."""
         self._items.clear()
-        self._held = 0
+        self._hold(-self._held)
         self.open = False
         self.closed = True
 
@@ -102,7 +105,7 @@ class Gate:
             item = items[0]
             if isinstance(item, bytes):
                 items.popleft()
-                self._held -= len(item)
+                self._hold(-len(item))
                 self.transport.write(item)
             elif isinstance(item, Barrier):
                 if not item.lifted:
@@ -112,3 +115,7 @@ class Gate:
                 items.popleft()
                 item()
         self.open = not self.closed and not items and self.transport is not None
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        self._budget.held += size

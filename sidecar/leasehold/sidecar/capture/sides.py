@@ -61,10 +61,14 @@ class Side(asyncio.Protocol):
             if not self._paused and self.transport is not None and not self.transport.is_closing():
                 self.transport.resume_reading()
 
-    def end(self) -> None:
-        """No more bytes from us; theirs may still come."""
-        if self.transport is not None and not self.transport.is_closing():
+    def end(self) -> bool:
+        """No more bytes from us; theirs may still come. ``False`` if that cannot be said without closing."""
+        if self.transport is None or self.transport.is_closing():
+            return True
+        if self.transport.can_write_eof():
             self.transport.write_eof()
+            return True
+        return False
 
     def hand_over(self, other: Side) -> None:
         """Let ``other`` read from here on."""
@@ -175,7 +179,7 @@ class OwnerSide(Side):
     def eof_received(self) -> bool:
         if self._link.owner is self:
             self._link.owner_ended()
-        return True
+        return self.transport is not None and self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._link.owner is self:
