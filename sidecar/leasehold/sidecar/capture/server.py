@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from leasehold.sidecar.capture.acceptor import Acceptor
 from leasehold.sidecar.capture.arrival import Arrival, Refusals
 from leasehold.sidecar.capture.listener import Address, RelaySettings
 from leasehold.sidecar.capture.relay import Link, Links
@@ -19,7 +20,7 @@ class RelayServer:
         self._listen = listen
         self._relay = relay
         self._make_link = make_link
-        self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
         self._links: set[Link] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
@@ -30,16 +31,14 @@ class RelayServer:
         def arrive() -> Arrival:
             return Arrival(self._relay.budget, refusals, lambda transport: self._make_link(self, transport))
 
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(arrive, self._listen.host, self._listen.port, backlog=1024)
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return host, port
+        self._acceptor = Acceptor(self._listen.host, self._listen.port, arrive)
+        return await self._acceptor.start()
 
     async def close(self) -> None:
-        if self._server is None:
+        if self._acceptor is None:
             return
-        server, self._server = self._server, None
-        server.close()
+        acceptor, self._acceptor = self._acceptor, None
+        acceptor.close()
         for link in tuple(self._links):
             link.drain()
         try:
