@@ -28,6 +28,7 @@ from leasehold.sidecar.capture.listener import Address, Listener, RelaySettings
 from leasehold.sidecar.capture.transparent import TransparentListener
 from leasehold.sidecar.capture.upstream import UpstreamListener
 from leasehold.sidecar.config import Capture, GrpcProbe, HttpProbe, Settings, pace_of
+from leasehold.sidecar.holds.assistant import Assistant, KeeperHelp, NoHelp
 from leasehold.sidecar.holds.cache import Cache
 from leasehold.sidecar.holds.committer import Committer
 from leasehold.sidecar.holds.etcd import Etcd
@@ -66,11 +67,28 @@ class LoopClock:
 class Holds:
     """The lease side, put together. Used by ``serve`` and by the benchmark."""
 
-    def __init__(self, settings: Settings, client: EtcdClient, host: Host, metrics: SidecarMetrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client: EtcdClient,
+        host: Host,
+        metrics: SidecarMetrics,
+        assistant: KeeperHelp | None = None,
+    ) -> None:
         self.clock: Clock = LoopClock()
         keys = Keyspace(settings.tenant)
         deadline = settings.etcd.deadline_seconds
-        self.etcd = Etcd(client, client, client, keys, self.clock, settings.service, settings.instance, deadline)
+        self.etcd = Etcd(
+            client,
+            client,
+            client,
+            keys,
+            self.clock,
+            settings.service,
+            settings.instance,
+            deadline,
+            assistant or NoHelp(),
+        )
         self.journal = Journal(settings.journal, metrics, whose=f"{settings.tenant}/{settings.service}")
         self.cache = Cache(self.journal.state)
         self.holders = Holders(self.etcd, self.journal, metrics, self._wake)
@@ -116,11 +134,13 @@ class Holds:
 async def serve(settings: Settings, lifetime: Lifetime) -> None:
     """Serve until told to stop. Raises ``OSError`` for a port or a journal that cannot be had."""
     metrics = SidecarMetrics()
+    assistant = Assistant(lambda: EtcdClient(settings.etcd), metrics.renewal_helped)
     async with EtcdClient(settings.etcd) as client:
-        holds = Holds(settings, client, _host(settings), metrics)
+        holds = Holds(settings, client, _host(settings), metrics, assistant)
         holds.open()
         try:
-            await _serve(settings, lifetime, holds, metrics)
+            with assistant:
+                await _serve(settings, lifetime, holds, metrics)
         except BaseExceptionGroup as group:
             if len(group.exceptions) == 1 and isinstance(group.exceptions[0], OSError):
                 raise group.exceptions[0] from group

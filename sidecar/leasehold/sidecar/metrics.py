@@ -52,6 +52,7 @@ class SidecarMetrics:
         self._operations_rejected = self._counter("rejected_operations", "Refused by etcd as malformed")
         self._renewals = self._counter("lease_renewals", "Renewals asked for", "kind", "result")
         self._late_renewals = self._counter("lease_renewals_late", "Renewals begun late: the loop stalled", "kind")
+        self._renewals_helped = self._counter("lease_renewals_helped", "Renewed for a loop that was late", "result")
         self._reattached = self._counter("reattachments", "Beacons that were gone and put back", "kind")
         self._journal_damage = self._counter("journal_damage", "Journal lines that could not be read", "kind")
         self._journal_failures = self._counter("journal_failures", "Writes that the disk refused")
@@ -148,6 +149,10 @@ class SidecarMetrics:
 
     def renewal_late(self, kind: str) -> None:
         self._late_renewals.labels(kind).inc()
+
+    def renewal_helped(self, result: str) -> None:
+        """Called from the assistant's thread; counters stand that."""
+        self._renewals_helped.labels(result).inc()
 
     def reattached(self, kind: str) -> None:
         self._reattached.labels(kind).inc()
