@@ -9,6 +9,7 @@ from leasehold.sidecar.capture.address import Address as Address
 from leasehold.sidecar.capture.budget import Budget
 from leasehold.sidecar.capture.dialler import Dialler
 from leasehold.sidecar.capture.metrics_port import RelayMetrics
+from leasehold.sidecar.capture.turn import Turn
 from leasehold.sidecar.observe.matching import RulesView
 from leasehold.sidecar.ports import Registrar
 
@@ -27,7 +28,8 @@ class RelaySettings:
     dialler: Dialler = field(default_factory=Dialler)
     """How this way in reaches its owners."""
     budget: Budget = field(default_factory=Budget)
-    """Shared by all ways in."""
+    turn: Turn = field(default_factory=Turn)
+    """These two are shared by all ways in."""
 
 
 class Listener(Protocol):
