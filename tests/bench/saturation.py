@@ -168,12 +168,16 @@ def cpu_seconds(pid: int) -> float:
 
 
 def lag(found: dict[str, float]) -> str:
-    """The bucket that the worst turn of the loop fell into."""
-    buckets = [(name, value) for name, value in found.items() if name.startswith("event_loop_lag_seconds_bucket")]
+    """The buckets that the median and the worst turn of the loop fell into."""
+    buckets = [
+        (bound[1], value)
+        for name, value in found.items()
+        if (bound := re.search(r'event_loop_lag_seconds_bucket\{le="(.*)"', name))
+    ]
     total = buckets[-1][1]
-    worst = next(name for name, value in buckets if value == total)
-    bound = re.search(r'le="(.*)"', worst)
-    return f"< {bound[1]} s" if bound else "?"
+    median = next(bound for bound, value in buckets if value >= total / 2)
+    worst = next(bound for bound, value in buckets if value == total)
+    return f"< {median} s, worst < {worst} s"
 
 
 async def measure(load: Load, seconds: int) -> dict[str, Any]:

@@ -8,13 +8,15 @@ import resource
 import pytest
 import structlog
 import uvloop
+from leasehold.sidecar.capture import turn
 from leasehold.sidecar.capture.budget import Budget
 from leasehold.sidecar.capture.descriptors import fitting_connections
 from leasehold.sidecar.capture.listener import Address
+from leasehold.sidecar.capture.turn import Turn
 from leasehold.sidecar.capture.upstream import UpstreamListener
 from leasehold.sidecar.ports import Outcome
 
-from tests.fakes.relay import World, world
+from tests.fakes.relay import Stream, World, world
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy:DeprecationWarning")
 GET = b"GET /other HTTP/1.1\r\nHost: blobs.test\r\n\r\n"
@@ -110,6 +112,52 @@ async def test_a_held_request_goes_on_early_or_is_refused_as_its_rule_says() -> 
         for future in made.registrar.futures:
             if not future.done():
                 future.set_result(Outcome.REGISTERED)
+
+
+async def test_everybody_gets_a_turn_and_nothing_is_lost_when_reads_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn, "READS", 1)
+    size = 1024 * 1024
+    async with world() as made:
+        made.relay.turn.left = 0
+        await listening(made)
+        pairs = [await made.pair() for _ in range(20)]
+        request = b"PUT /other HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + b"u" * size
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"d" * size
+
+        async def exchange(app: Stream, owner: Stream) -> None:
+            for _ in range(2):
+                app.send(request)
+                await owner.expect(request)
+                owner.send(answer)
+                await app.expect(answer)
+
+        await asyncio.gather(*(exchange(app, owner) for app, owner in pairs))
+
+
+class Reader:
+    """A ``Yielding``."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+
+    def wait_for_turn(self) -> None:
+        self.waiting += 1
+
+    def turn_has_come(self) -> None:
+        self.waiting -= 1
+
+
+async def test_who_reads_beyond_the_bound_waits_until_the_tasks_have_run() -> None:
+    bounded, readers = Turn(), [Reader() for _ in range(3)]
+    tasks: list[int] = []
+    asyncio.get_running_loop().call_soon(lambda: tasks.append(sum(reader.waiting for reader in readers)))
+    for reader in readers:
+        bounded.over(reader)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert tasks == [3]
+    assert [reader.waiting for reader in readers] == [0, 0, 0]
+    assert bounded.left == turn.READS
 
 
 def test_descriptors_are_raised_or_connections_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import itertools
 import json
 import shutil
+import signal
+import ssl
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from aiohttp import web
 from leasehold.protocol.etcd import rpc_pb2 as rpc
 from leasehold.protocol.keyspace import Family, Keyspace
@@ -26,7 +29,7 @@ KEYS = Keyspace(Tenant("default"))
 SIDECAR, APP = 1337, 1338
 RESET = {7, 56}
 """What curl says of a reset: before it noticed that it was connected, or after."""
-OWNED, OTHER, ETCD, LISTEN = 8000, 8001, 2379, 15001
+OWNED, OTHER, SECURE, ETCD, LISTEN = 8000, 8001, 8443, 2379, 15001
 HTTP_CLIENT = """
 import http.client, sys
 connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=20)
@@ -45,6 +48,7 @@ class Scene:
     owner: Namespace
     fake: FakeEtcd
     folder: Path
+    runner: web.AppRunner
     clients: list[str] = field(default_factory=list)
     """Who connected to the services, each call by its connection."""
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
@@ -122,23 +126,24 @@ admin: {{listen: "127.0.0.1:15020"}}
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
-    numbers = itertools.count(1)
     folder = Path(tempfile.mkdtemp(prefix="leasehold-transparent-"))  # pytest's own is closed to other users
     folder.chmod(0o777)
     try:
         with wired() as (app, owner):
             async with FakeEtcd(owner.socket(OWNER4, ETCD)) as fake:
-                it = Scene(app, owner, fake, folder)
+                numbers = itertools.count(1)
+                clients: list[str] = []
 
                 async def make(request: web.Request) -> web.Response:
                     assert request.transport is not None
-                    it.clients.append(str(request.transport.get_extra_info("peername")[:2]))
+                    clients.append(str(request.transport.get_extra_info("peername")[:2]))
                     return web.json_response({"id": f"blob-{next(numbers)}"}, status=201)
 
                 application = web.Application()
                 application.router.add_post("/v1/blobs", make)
                 runner = web.AppRunner(application, access_log=None)
                 await runner.setup()
+                it = Scene(app, owner, fake, folder, runner, clients)
                 for address, port in ((OWNER4, OWNED), (OWNER6, OWNED), (OWNER4, OTHER)):
                     await web.SockSite(runner, owner.socket(address, port)).start()
                 try:
@@ -254,6 +259,43 @@ async def test_etcd_and_the_control_plane_are_never_redirected(scene: Scene) -> 
     )
     assert status == 1
     assert f"owner store is at [{OWNER6}]:{OWNED}, where the control plane" in said
+
+
+async def test_the_sidecar_speaks_tls_to_owners_that_the_app_calls_in_plain(scene: Scene) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(scene.folder / "ca.pem"))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("blobs.test").configure_cert(server)
+    await web.SockSite(scene.runner, scene.owner.socket(OWNER4, SECURE), ssl_context=server).start()
+    await scene.sidecar(tls={"ca": "ca.pem", "server_name": "blobs.test"})
+    Path(scene.rules).write_text(Path(scene.rules).read_text().replace(f"{OWNER4}:{OWNED}", f"{OWNER4}:{SECURE}"))
+    await scene.install()
+    # The sidecar has read the rules before: the call is known by what it names, and goes where it goes.
+    status, said = await scene.inside(
+        "curl", "-sS", "-X", "POST", "-H", f"Host: {OWNER4}:{OWNED}", f"http://{OWNER4}:{SECURE}/v1/blobs", user=APP
+    )
+    assert (status, said) == (0, '{"id": "blob-1"}')
+    assert scene.recorded() == {"blob-1"}
+
+
+async def test_rules_in_etcd_are_followed_while_watching(scene: Scene) -> None:
+    scene.write(1)
+    etcd = (sys.executable, "-m", "leasehold.cli", "--etcd", scene.fake.endpoint)
+    assert (await scene.inside(*etcd, "apply", "-f", scene.rules))[0] == 0
+    options = ("install", "--from-etcd", "--uid", str(SIDECAR), "--no-verify", "--watch", "1s")
+    watching = await scene.start(*scene.app.command(*etcd, "capture", *options))
+    assert watching.stdout is not None
+    async with asyncio.timeout(30):
+        assert b"2 addresses" in await watching.stdout.readline()
+    Path(scene.rules).write_text(Path(scene.rules).read_text().replace(f'"{OWNER4}:{OWNED}"', f'"{OWNER4}:{OTHER}"', 1))
+    assert (await scene.inside(*etcd, "apply", "-f", scene.rules))[0] == 0
+    async with asyncio.timeout(30):
+        assert b"refreshed: 3 addresses" in await watching.stdout.readline(), "what was seen lately stays"
+    assert f"{OWNER4} . {OTHER}" in await scene.ruleset()
+    watching.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(30):
+        assert await watching.wait() == 0
+    assert f"{OWNER4} . {OTHER}" in await scene.ruleset(), "the table outlives who watched it"
 
 
 async def test_who_may_not_is_told_what_is_missing(scene: Scene) -> None:

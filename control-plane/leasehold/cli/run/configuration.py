@@ -1,8 +1,8 @@
 """From the configuration a person wrote to the one this run's sidecar reads. Pure.
 
 The host becomes the program's pid, and there is a forward proxy to point the program at. The derived file lies in a
-folder of its own, so what was relative to the original's folder (rules, journal) is made absolute. Everything else
-stays as it was written: the sidecar checks it, and its mistakes are its own to tell.
+folder of its own, so what was relative to the original's folder (rules, journal, TLS files) is made absolute.
+Everything else stays as it was written: the sidecar checks it, and its mistakes are its own to tell.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ def derived(text: str, path: Path, pid: int, variables: Mapping[str, str]) -> st
     """The configuration's text for this run. Raises ``BadConfiguration`` when it is no mapping at all."""
     document = load(dict[str, Any], text, str(path), variables)
     captures = document.get("capture", [])
-    if isinstance(captures, list) and not any(_is_proxy(capture) for capture in captures):
-        captures = [*captures, {"mode": PROXY, "listen": ANY_PORT}]
     folder = path.parent.absolute()
+    if isinstance(captures, list):
+        captures = [_with_files_from(folder, capture) for capture in captures]
+        if not any(_is_proxy(capture) for capture in captures):
+            captures = [*captures, {"mode": PROXY, "listen": ANY_PORT}]
     rules, journal = document.get("rules"), document.get("journal")
     if isinstance(rules, dict) and isinstance(rules.get("file"), str):
         document["rules"] = {**rules, "file": str(folder / rules["file"])}
@@ -36,6 +38,14 @@ def derived(text: str, path: Path, pid: int, variables: Mapping[str, str]) -> st
 
 def _is_proxy(capture: object) -> bool:
     return isinstance(capture, dict) and capture.get("mode") == PROXY
+
+
+def _with_files_from(folder: Path, capture: object) -> object:
+    if not isinstance(capture, dict) or not isinstance(capture.get("tls"), dict):
+        return capture
+    files = {name: file for name, file in capture["tls"].items() if name in {"ca", "cert", "key"}}
+    absolute = {name: str(folder / file) for name, file in files.items() if isinstance(file, str)}
+    return {**capture, "tls": {**capture["tls"], **absolute}}
 
 
 def environment(base: Mapping[str, str], proxy: str) -> dict[str, str]:
