@@ -18,12 +18,15 @@ from typing import Final, Protocol
 
 import structlog
 from leasehold.protocol.rules import Rule
-from leasehold.sidecar.capture.gate import Barrier, Gate
+from leasehold.sidecar.capture.gate import Gate
 from leasehold.sidecar.capture.holding import Holds
 from leasehold.sidecar.capture.listener import Address, RelaySettings
+from leasehold.sidecar.capture.overtaking import Barrier
 from leasehold.sidecar.capture.refusal import not_durable
 from leasehold.sidecar.capture.sides import AppSide, OwnerSide, RefusedAppSide, Why
-from leasehold.sidecar.observe.exchanges import Concluded, Exchange, GaveUp, Head, Intent, Mark, Matched, Piece
+from leasehold.sidecar.observe.exchanges import Concluded, Exchange, GaveUp, Head, Http2, Intent, Mark, Matched, Piece
+from leasehold.sidecar.observe.frames import Frame
+from leasehold.sidecar.observe.http2 import Http2Observer
 from leasehold.sidecar.observe.matching import normal_authority
 from leasehold.sidecar.observe.observer import Observer
 from leasehold.sidecar.observe.reasons import UNINSPECTED
@@ -58,6 +61,7 @@ class Link:
         "_app_gone",
         "_broken",
         "_connecting",
+        "_destination",
         "_done",
         "_draining",
         "_dropped",
@@ -83,8 +87,10 @@ class Link:
         self.to_app = Gate()
         self.app = AppSide(self, self.to_owner)
         self.owner: OwnerSide | None = None
-        destination = "" if to is None else normal_authority(str(to))
-        self.observer: Observer | None = Observer(relay.rules, relay.new_call, destination, routing=routing)
+        self._destination = "" if to is None else normal_authority(str(to))
+        self.observer: Observer | Http2Observer | None = Observer(
+            relay.rules, relay.new_call, self._destination, routing=routing
+        )
         self.watching = False
         """Whether ``after_response`` wants to be called."""
         self._links = links
@@ -275,6 +281,8 @@ class Link:
         for piece in pieces:
             if isinstance(piece, bytes):
                 self.to_owner.write(piece)
+            elif isinstance(piece, Frame):
+                self.to_owner.write_frame(piece)
             else:
                 self.mark(piece)
         self.settle()
@@ -283,6 +291,8 @@ class Link:
         for piece in pieces:
             if isinstance(piece, bytes):
                 self.to_app.write(piece)
+            elif isinstance(piece, Frame):
+                self.to_app.write_frame(piece)
             else:
                 self.mark(piece)
         self.settle()
@@ -309,6 +319,8 @@ class Link:
                 self._holds.intend(mark)
             elif isinstance(mark, GaveUp):
                 self.gave_up(mark.reason)
+            elif isinstance(mark, Http2):
+                self._follow_http2(mark)
             else:
                 self.route(mark)
         except Exception:
@@ -316,6 +328,19 @@ class Link:
                 log.exception("observation failed")
                 self.relay.metrics.gave_up("crashed")
             self._broken = True
+
+    def _follow_http2(self, mark: Http2) -> None:
+        self.observer = None
+        try:
+            self.observer = Http2Observer(
+                self.relay.rules, new_call, self._destination, self.to_owner, self.to_app, mark.upgraded
+            )
+        finally:
+            # Its first bytes go on as if they had just come.
+            if mark.requests:
+                self.app.data_received(mark.requests)
+            if mark.responses and self.owner is not None:
+                self.owner.data_received(mark.responses)
 
     def route(self, mark: Head) -> None:
         """A forward proxy chooses where to go."""
@@ -413,7 +438,7 @@ class Link:
             self.app.close()
         if self._app_gone and (self.observer is None or not self.observer.awaits_finding):
             self._stop_lingering()
-        if self._refused is None or self.observer is None:
+        if self._refused is None or not isinstance(self.observer, Observer):
             return
         exchange, answer = self._refused
         if self.observer.is_next(exchange):
