@@ -47,6 +47,12 @@ def test_what_is_no_file_is_left_to_the_sidecar_to_refuse(text: str) -> None:
     assert json.loads(derive(text))
 
 
+def test_files_of_the_tls_to_owners_are_found_from_anywhere() -> None:
+    way = "{mode: upstream, listen: 'a:1', to: 'b:2', tls: {ca: ca.pem, key: /k.pem, server_name: b, alpn: [h2]}}"
+    tls = json.loads(derive(f"capture: [{way}, nonsense]"))["capture"][0]["tls"]
+    assert tls == {"ca": "/etc/app/ca.pem", "key": "/k.pem", "server_name": "b", "alpn": ["h2"]}
+
+
 @pytest.mark.parametrize("text", ["- a list", "text", ": ["])
 def test_what_is_no_mapping_is_refused(text: str) -> None:
     with pytest.raises(BadConfiguration):

@@ -213,7 +213,7 @@ class ForwardProxyListener:
     """Any destination, named by the request line."""
 
     def __init__(self, listen: Address, relay: RelaySettings) -> None:
-        self._server = RelayServer(listen, relay, lambda links: ProxyLink(relay, links))
+        self._server = RelayServer(listen, relay, lambda links, _: ProxyLink(relay, links))
 
     async def start(self) -> tuple[str, int]:
         """The address really bound. Raises ``OSError``."""

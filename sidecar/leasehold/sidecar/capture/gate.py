@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
+from leasehold.sidecar.capture.budget import Budget
 from leasehold.sidecar.capture.overtaking import Barrier, Item, Waiting
 from leasehold.sidecar.observe.frames import Frame
 
@@ -24,9 +25,10 @@ MAX_HELD: Final = 64 * 1024
 class Gate:
     """One direction of one connection."""
 
-    __slots__ = ("_held", "_items", "_left", "_waiting", "closed", "open", "transport")
+    __slots__ = ("_budget", "_held", "_items", "_left", "_waiting", "closed", "open", "transport")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self.transport: asyncio.WriteTransport | None = None
         self.open = False
         self.closed = False
@@ -65,7 +67,7 @@ class Gate:
             self.write(data[left:])
         else:
             self._append(data)
-            self._held += len(data)
+            self._hold(len(data))
 
     def write_frame(self, frame: Frame) -> None:
         """At once, or behind what it must not overtake."""
@@ -109,14 +111,14 @@ class Gate:
         while len(self._items) > at:
             item = self._items.pop()
             if isinstance(item, bytes):
-                self._held -= len(item)
+                self._hold(-len(item))
         self.open = False
         self.closed = True
 
     def close(self) -> None:
         """Nobody is there any more."""
         self._items.clear()
-        self._held = 0
+        self._hold(-self._held)
         self.open = False
         self.closed = True
 
@@ -151,11 +153,15 @@ class Gate:
 
     def _pass(self, item: Item, transport: asyncio.WriteTransport) -> None:
         if isinstance(item, Frame):
-            self._held -= len(item.data)
+            self._hold(-len(item.data))
             self._left = item.left
             transport.write(item.data)
         elif isinstance(item, bytes):
-            self._held -= len(item)
+            self._hold(-len(item))
             transport.write(item)
         elif not isinstance(item, Barrier):
             item()
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        self._budget.held += size

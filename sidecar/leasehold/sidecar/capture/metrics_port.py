@@ -14,8 +14,12 @@ class ConnectionMetrics(Protocol):
 
     def connection_closed(self) -> None: ...
 
+    def connection_refused(self, reason: str) -> None:
+        """Accepted and reset: ``limit``, ``loop`` or ``not-redirected``."""
+        ...
+
     def connect_failed(self, reason: str) -> None:
-        """The owner could not be reached: ``refused``, ``deadline`` or ``unreachable``."""
+        """The owner could not be reached: ``refused``, ``deadline``, ``unreachable`` or ``tls``."""
         ...
 
     def gave_up(self, reason: str) -> None:
@@ -45,6 +49,10 @@ class CallMetrics(Protocol):
 
     def deadline_passed(self, rule: str) -> None:
         """The hold's deadline came before the durable write: ``on_unavailable`` decided."""
+        ...
+
+    def released_early(self, direction: Direction) -> None:
+        """Let go before its time, because all that is held together had become too much."""
         ...
 
     def rejected(self, rule: str) -> None: ...

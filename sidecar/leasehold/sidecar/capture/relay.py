@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 import structlog
 from leasehold.protocol.rules import Rule
+from leasehold.sidecar.capture.dialler import TlsFailed
 from leasehold.sidecar.capture.gate import Gate
 from leasehold.sidecar.capture.holding import Holds
 from leasehold.sidecar.capture.listener import Address, RelaySettings
@@ -83,8 +84,8 @@ class Link:
 
     def __init__(self, relay: RelaySettings, links: Links, to: Address | None = None, *, routing: bool = False) -> None:
         self.relay = relay
-        self.to_owner = Gate()
-        self.to_app = Gate()
+        self.to_owner = Gate(relay.budget)
+        self.to_app = Gate(relay.budget)
         self.app = AppSide(self, self.to_owner)
         self.owner: OwnerSide | None = None
         self._destination = "" if to is None else normal_authority(str(to))
@@ -158,12 +159,13 @@ class Link:
 
     async def reach(self, to: Address) -> None:
         """The body of the task that connects."""
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self.relay.connect_deadline):
-                await loop.create_connection(lambda: OwnerSide(self, self.to_app), to.host, to.port)
+                await self.relay.dialler.connect(lambda: OwnerSide(self, self.to_app), to)
         except TimeoutError:
             self._unreachable(to, "deadline")
+        except TlsFailed as error:
+            self._unreachable(to, "tls", str(error))
         except ConnectionRefusedError:
             self._unreachable(to, "refused")
         except (OSError, ValueError):  # ValueError: a name that cannot be encoded, a port out of range
@@ -172,9 +174,9 @@ class Link:
             self._connecting = None
             self._done_if_gone()
 
-    def _unreachable(self, to: Address, reason: str) -> None:
+    def _unreachable(self, to: Address, reason: str, why: str = "") -> None:
         self.relay.metrics.connect_failed(reason)
-        log.info("owner not reached", owner=str(to), reason=reason)
+        log.info("owner not reached", owner=str(to), reason=reason, **({"why": why} if why else {}))
         self.owner_unreachable(reason)
 
     def owner_unreachable(self, reason: str) -> None:  # noqa: ARG002 - a forward proxy says so to the app
@@ -219,8 +221,8 @@ class Link:
     # --- ends -------------------------------------------------------------------------------------------------
 
     def _end_owner(self) -> None:
-        if self.owner is not None:
-            self.owner.end()
+        if self.owner is not None and not self.owner.end():
+            self.drain()  # TLS has no half-close in asyncio: the answer first, then both ends at once
         self._close_if_both_ended()
 
     def _end_app(self) -> None:
@@ -333,7 +335,7 @@ class Link:
         self.observer = None
         try:
             self.observer = Http2Observer(
-                self.relay.rules, new_call, self._destination, self.to_owner, self.to_app, mark.upgraded
+                self.relay.rules, self.relay.new_call, self._destination, self.to_owner, self.to_app, mark.upgraded
             )
         finally:
             # Its first bytes go on as if they had just come.
@@ -386,7 +388,9 @@ class Link:
             self.owner.resume(Why.PEER_FULL)
 
     def balance(self) -> None:
-        """Read no more of what only piles up behind a barrier."""
+        """Read no more of what only piles up behind a barrier; hold nothing more once all hold too much."""
+        if self.relay.budget.exceeded:
+            self._holds.release_early()
         if self.to_owner.congested:
             self.app.pause(Why.HELD)
         else:

@@ -175,6 +175,11 @@ class Http2Observer:
         return not self._open and not self._responses.withheld and not self._responses.reader.left
 
     @property
+    def awaits_answer(self) -> bool:
+        """Never: half an HTTP/2 connection is none, so its end is passed on at once."""
+        return False
+
+    @property
     def awaits_finding(self) -> bool:
         """Some call that was sent may still turn out to match."""
         return any(call.exchange.sent for call in self._calls.values())
