@@ -194,3 +194,41 @@ async def test_at_the_deadline_the_request_goes_on() -> None:
         world.registrar.say()
         assert await call == blob("b-1")
         assert world.metrics.counts["deadline intend-blob"] == 1
+
+
+# --- refusing ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("peer", PEERS)
+async def test_what_cannot_be_recorded_is_refused_and_what_runs_already_goes_on(peer: str) -> None:
+    async with grpc_world(peer, on_unavailable="reject") as world:
+        await world.call("Other", "warm")
+        held = asyncio.create_task(world.call("Create", "b-1"))
+        await world.registrar.was_asked()
+        call = asyncio.create_task(world.call("Intend", "b-2"))
+        await world.registrar.was_asked()
+        world.registrar.say(Outcome.UNPROTECTED)
+        with pytest.raises((GRPCError, grpc.aio.AioRpcError)) as caught:
+            await call
+        assert "not recorded in time" in str(caught.value)
+        world.registrar.say(at=0)
+        assert await held == blob("b-1")
+        await asyncio.sleep(0.3)  # by now the client knows that it needs another connection, if it does
+        assert await world.call("Other", "after") == blob("after")
+        assert world.metrics.counts["rejected intend-blob"] == 1
+        assert world.registrar.retracted == [world.registrar.intents[0][1]]
+        assert world.registrar.ids == ["b-1"]
+
+
+async def test_calls_behind_a_refused_one_are_tried_again_elsewhere() -> None:
+    async with grpc_world("grpcio", on_unavailable="reject") as world:
+        await world.call("Other", "warm")
+        refused = asyncio.create_task(world.call("Intend", "b-1"))
+        await world.registrar.was_asked()
+        behind = [asyncio.create_task(world.call("Other", f"x-{n}")) for n in range(5)]
+        await not_yet(behind[0])
+        world.registrar.say(Outcome.UNPROTECTED)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await refused
+        assert await asyncio.gather(*behind) == [blob(f"x-{n}") for n in range(5)]
+        assert world.metrics.counts["opened"] == 2

@@ -124,13 +124,13 @@ class ProxyLink(Link):
 
     def _switch(self, switch: _Switch) -> None:
         self._current = switch
-        self._leave()
+        self._leave_owner()
         if switch.tunnels:
             self.relay.metrics.uninspected("connect")
             self.stop_observing()
         self.connect(switch.to)
 
-    def _leave(self) -> None:
+    def _leave_owner(self) -> None:
         owner, self.owner = self.owner, None
         self.to_owner.connect(None)
         if owner is not None:
@@ -156,14 +156,14 @@ class ProxyLink(Link):
         if self._between_calls():
             # An idle connection that the owner no longer wants is not the client's business.
             self._last = None if not self._switches and self._current is None else self._last
-            self._leave()
+            self._leave_owner()
         else:
             super().owner_ended()
 
     def owner_lost(self, exc: Exception | None) -> None:
         if self._between_calls():
             self._last = None if not self._switches and self._current is None else self._last
-            self._leave()
+            self._leave_owner()
         else:
             super().owner_lost(exc)
 

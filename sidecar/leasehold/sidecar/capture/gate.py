@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from leasehold.sidecar.capture.budget import Budget
-from leasehold.sidecar.capture.overtaking import Barrier, Item, Waiting
+from leasehold.sidecar.capture.overtaking import Barrier, Item, Refused, Waiting
 from leasehold.sidecar.observe.frames import Frame
 
 MAX_HELD: Final = 64 * 1024
@@ -25,7 +25,18 @@ MAX_HELD: Final = 64 * 1024
 class Gate:
     """One direction of one connection."""
 
-    __slots__ = ("_budget", "_held", "_items", "_left", "_waiting", "closed", "open", "transport")
+    __slots__ = (
+        "_budget",
+        "_held",
+        "_interjected",
+        "_items",
+        "_left",
+        "_waiting",
+        "closed",
+        "open",
+        "refused",
+        "transport",
+    )
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -36,7 +47,9 @@ class Gate:
         self._waiting = Waiting()
         self._held = 0
         self._left = 0
-        """Bytes still to come of the frame that is going out. Kept only while anything waits."""
+        """Bytes still to come of the frame that is going out. Kept only while this is not open."""
+        self._interjected: list[bytes] = []
+        self.refused = Refused()
 
     @property
     def congested(self) -> bool:
@@ -48,7 +61,7 @@ class Gate:
     @property
     def drained(self) -> bool:
         """Nothing waits here."""
-        return not self._items
+        return not self._items and not self._interjected
 
     def connect(self, transport: asyncio.WriteTransport | None) -> None:
         """From now on bytes go there; to ``None`` they wait."""
@@ -71,20 +84,20 @@ class Gate:
 
     def write_frame(self, frame: Frame) -> None:
         """At once, or behind what it must not overtake."""
-        if self.closed:
+        if self.closed or self.refused.drops(frame):
             return
         if self._cut_short:  # this is how the last one goes on
             first = cast("Frame", self._items.pop())
             self._items.append(Frame(first.data + frame.data, first.stream, frame.left, first.order))
-            self._held += len(frame.data)
+            self._hold(len(frame.data))
         elif self.transport is not None and (self._left or not self._waiting.stops(frame)):
             self.transport.write(frame.data)
             self._left = frame.left
-            if self._items and not frame.left:
+            if not frame.left and not self.drained:
                 self.flush()
         else:
             self._append(frame)
-            self._held += len(frame.data)
+            self._hold(len(frame.data))
 
     def raise_barrier(self, barrier: Barrier) -> None:
         """Hold back what is written from now on: of the barrier's stream, or all of it."""
@@ -101,7 +114,9 @@ class Gate:
         frame, nothing that still waits can follow."""
         if self._left and not self.open:
             self._items.clear()
-            self._held = self._left = 0
+            self._interjected.clear()
+            self._hold(-self._held)
+            self._left = 0
         self._append(act)
         self.flush()
 
@@ -115,9 +130,32 @@ class Gate:
         self.open = False
         self.closed = True
 
+    def refuse(self, stream: int, *, asked: bool) -> None:
+        """Forget this stream; unless all of it was ``asked`` already, later, too. And those behind it, if need be."""
+        refused = self.refused
+        refused.add(stream)
+        kept = deque[Item]()
+        for item in self._items:
+            if isinstance(item, Frame) and refused.drops(item):
+                self._hold(-len(item.data))
+            elif not isinstance(item, Barrier) or not refused.covers(item.stream):
+                kept.append(item)
+        if asked:
+            refused.forget(stream)
+        self._items = kept
+        self.flush()
+
+    def interject(self, data: bytes, left: int) -> None:
+        """Frames of ours, as soon as no other is going out: of one that is, so many bytes are still to come."""
+        if self.open:
+            self._left = left
+        self._interjected.append(data)
+        self.flush()
+
     def close(self) -> None:
         """Nobody is there any more."""
         self._items.clear()
+        self._interjected.clear()
         self._hold(-self._held)
         self.open = False
         self.closed = True
@@ -126,6 +164,8 @@ class Gate:
         items = self._items
         kept: list[Item] = []
         waiting = Waiting()
+        while self._interjected and self.transport is not None and not self._left:
+            self.transport.write(self._interjected.pop(0))
         while items and self.transport is not None and not self._left:
             item = items.popleft()
             if waiting.stops(item):
@@ -137,7 +177,7 @@ class Gate:
             waiting.add(item)
         items.extendleft(reversed(kept))
         self._waiting = waiting
-        self.open = not self.closed and not items and self.transport is not None
+        self.open = not self.closed and self.drained and not self.refused.any and self.transport is not None
 
     @property
     def _cut_short(self) -> int:

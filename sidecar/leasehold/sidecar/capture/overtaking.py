@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from leasehold.sidecar.observe.frames import FENCE, OPENS, READS, WRITES, Frame
+from leasehold.sidecar.observe.frames import DATA, FENCE, OPENS, READS, WRITES, Frame
 
 
 class Barrier:
@@ -63,3 +63,53 @@ class Waiting:
             or (order & WRITES and ahead & (READS | WRITES))
             or (order & READS and ahead & WRITES)
         )
+
+
+class Refused:
+    """Streams whose client was told that they are not served: what it still says on them goes nowhere.
+
+    ``since``: from this stream on all of them, because a header block was dropped that changed the dynamic table, and
+    the owner could not decode those behind it. ``credit``: bytes dropped that the client counts against the window of
+    the connection, and that the owner will never give back.
+    """
+
+    __slots__ = ("_counts", "_left", "_streams", "credit", "since")
+
+    def __init__(self) -> None:
+        self.since = 0
+        self.credit = 0
+        self._streams: set[int] = set()
+        self._left = 0
+        self._counts = False
+
+    @property
+    def any(self) -> bool:
+        """Whether anything that comes may have to be dropped."""
+        return bool(self._streams or self.since)
+
+    def add(self, stream: int) -> None:
+        self._streams.add(stream)
+
+    def forget(self, stream: int) -> None:
+        """No more of it can come."""
+        self._streams.discard(stream)
+
+    def covers(self, stream: int) -> bool:
+        return stream in self._streams or (0 < self.since <= stream)
+
+    def drops(self, frame: Frame) -> bool:
+        if not self.covers(frame.stream):
+            return False
+        if frame.order & WRITES and not self.since:
+            self.since = frame.stream
+        begins = not self._left
+        if begins:
+            self._counts = frame.data[3] == DATA
+        self._left = frame.left
+        if self._counts:
+            self.credit += len(frame.data) - (9 if begins else 0)
+        return True
+
+    def garbles(self, frame: Frame) -> bool:
+        """Whether this frame, of an older stream, cannot be understood any more."""
+        return bool(self.since and frame.stream < self.since and frame.order & READS)

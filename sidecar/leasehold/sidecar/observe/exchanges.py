@@ -21,7 +21,8 @@ class Exchange:
     """One request and its response."""
 
     __slots__ = (
-        "call", "candidates", "chosen", "collector", "h2c", "headers", "method", "sent", "stream", "target", "trace",
+        "asked", "call", "candidates", "chosen", "collector", "h2c", "headers", "method", "sent", "stream", "target",
+        "trace",
     )  # fmt: skip
 
     def __init__(self, method: str, target: str, candidates: tuple[Candidate, ...] = NO_CANDIDATES) -> None:
@@ -32,6 +33,8 @@ class Exchange:
         self.call = CallId("")
         self.stream = 0
         """On HTTP/2."""
+        self.asked = False
+        """On HTTP/2: whether the whole request has come."""
         self.h2c: bytes | None = None
         """The settings that came with it, if it asked for HTTP/2."""
         self.trace = ""

@@ -127,8 +127,8 @@ class Http2Observer:
     """
 
     __slots__ = (
-        "_answers", "_calls", "_destination", "_last_opened", "_new_call", "_open", "_requests", "_responses", "_rules",
-        "greeted",
+        "_answers", "_calls", "_destination", "_last_opened", "_new_call", "_open", "_refused_since", "_requests",
+        "_responses", "_rules", "greeted", "unserved",
     )  # fmt: skip
 
     def __init__(
@@ -150,6 +150,9 @@ class Http2Observer:
         self._answers: set[int] = set()
         """Streams of calls whose final response headers have come."""
         self._last_opened = 0
+        self._refused_since = 0
+        self.unserved: list[int] = []
+        """Streams that will not reach the owner, and whose client was not told so yet."""
         self.greeted = False
         """Whether the server's first settings have gone by: before them it may say nothing else."""
         if upgraded is not None:
@@ -215,6 +218,24 @@ class Http2Observer:
         calls, self._calls = self._calls, {}
         return unfinished((call.exchange for call in calls.values()), reached=reached)
 
+    @property
+    def response_left(self) -> int:
+        """Bytes still to come of the frame that the server is in the middle of."""
+        return self._responses.reader.left
+
+    def refused(self, stream: int) -> None:
+        """The client was told so: this call is over."""
+        self._calls.pop(stream, None)
+        self._open.discard(stream)
+
+    def refuse_since(self, stream: int) -> Sequence[Mark]:
+        """No stream behind this one reaches the owner; what that means for the calls on them."""
+        self._refused_since = stream
+        self.unserved += sorted(one for one in self._open if one > stream)
+        self._open = {one for one in self._open if one < stream}
+        calls = [self._calls.pop(one) for one in list(self._calls) if one > stream]
+        return unfinished((call.exchange for call in calls), reached=False)
+
     # --- segments ---------------------------------------------------------------------------------------------
 
     def _follow(self, way: _Way, data: bytes, marks_of: Callable[[bytes, int], Sequence[Mark]]) -> list[Piece] | None:
@@ -262,6 +283,7 @@ class Http2Observer:
                 if call is not None:
                     begin, end = reader.content
                     call.request_content(data[begin:end])
+                    call.exchange.asked = reader.ended
             return ()
         if reader.block is not None:
             return self._request_block(reader, reader.block) if kind == HEADERS else ()
@@ -306,13 +328,17 @@ class Http2Observer:
         if len(self._open) >= MAX_STREAMS:
             raise Unfollowable("too-many-streams")
         self._last_opened = stream
-        self._open.add(stream)
         reader.order |= OPENS
+        if self._refused_since:
+            self.unserved.append(stream)
+            return ()
+        self._open.add(stream)
         candidates = self._candidates(block)
         if not candidates:
             return ()
         exchange = Exchange(_text(block, b":method"), _text(block, b":path"), candidates)
         exchange.stream = stream
+        exchange.asked = reader.ended
         exchange.call = self._new_call()
         exchange.trace = block.get(b"traceparent")[:MAX_TRACE].decode("ascii", "replace")
         grpc = candidates[0].rule.match.grpc is not None
