@@ -26,12 +26,12 @@ from typing import Any, cast
 
 import aiohttp
 import uvloop
+
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.keyspace import Family, Keyspace
 from leasehold.protocol.names import LeaseId, Tenant
 from leasehold.protocol.store import Change
-
 from tests.etcd_process import running_etcd
 
 KEYS = Keyspace(Tenant("default"))

@@ -23,10 +23,10 @@ from typing import Any, Self
 
 from grpclib import Status
 from grpclib.server import Server, Stream
+
 from leasehold.protocol.etcd import rpc_grpc
 from leasehold.protocol.etcd import rpc_pb2 as rpc
 from leasehold.protocol.etcd.config import EtcdConfig
-
 from tests.fakes.etcd_store import FakeStore, compacted, refused
 
 CLUSTER_ID = 0xFACE

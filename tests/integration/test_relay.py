@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import uvloop
+
 from leasehold.protocol.rules import RuleSet
 from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.capture.upstream import UpstreamListener
 from leasehold.sidecar.observe.matching import Matcher
 from leasehold.sidecar.ports import Outcome
-
 from tests.fakes.relay import SOON, Stream, World, rules, world
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy:DeprecationWarning")

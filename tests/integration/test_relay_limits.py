@@ -8,6 +8,7 @@ import resource
 import pytest
 import structlog
 import uvloop
+
 from leasehold.sidecar.capture import turn
 from leasehold.sidecar.capture.budget import Budget
 from leasehold.sidecar.capture.descriptors import fitting_connections
@@ -15,7 +16,6 @@ from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.capture.turn import Turn
 from leasehold.sidecar.capture.upstream import UpstreamListener
 from leasehold.sidecar.ports import Outcome
-
 from tests.fakes.relay import Stream, World, world
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy:DeprecationWarning")

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import trustme
 import uvloop
+
 from leasehold.sidecar.capture.address import Address
 from leasehold.sidecar.capture.dialler import OwnerTls
 from leasehold.sidecar.capture.upstream import UpstreamListener
 from leasehold.sidecar.ports import Outcome
-
 from tests.fakes.relay import SOON, World, world
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy:DeprecationWarning")

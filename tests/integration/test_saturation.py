@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.etcd.process import EtcdProcess
@@ -19,7 +20,6 @@ from leasehold.protocol.store import Change
 from leasehold.sidecar.app import Holds
 from leasehold.sidecar.holds.assistant import Assistant
 from leasehold.sidecar.metrics import SidecarMetrics
-
 from tests.bench.saturation import LOADS, measure
 from tests.integration.sidecar_world import OneHost, World, eventually
 

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 import trustme
 from aiohttp import web
+
 from leasehold.protocol.etcd import rpc_pb2 as rpc
 from leasehold.protocol.keyspace import Family, Keyspace
 from leasehold.protocol.names import Tenant
-
 from tests.fakes.etcd import FakeEtcd
 from tests.integration.namespaces import OWNER4, OWNER6, Namespace, wired
 

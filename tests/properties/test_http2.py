@@ -17,6 +17,7 @@ import h2.settings
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from leasehold.protocol.names import CallId
 from leasehold.sidecar.capture.listener import Address, RelaySettings
 from leasehold.sidecar.capture.relay import Link
@@ -27,7 +28,6 @@ from leasehold.sidecar.observe.http2 import Http2Observer
 from leasehold.sidecar.observe.matching import Matcher
 from leasehold.sidecar.observe.reasons import GAVE_UP, UNINSPECTED
 from leasehold.sidecar.ports import Outcome
-
 from tests.fakes.http2 import blob, framed, http2_rules, text
 from tests.fakes.relay import CountingMetrics, ManualRegistrar, Rules, rules
 from tests.properties.test_http1 import cut as cut_at

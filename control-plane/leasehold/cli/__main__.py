@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 import click
+
 from leasehold.cli.capture import commands as capturing
 from leasehold.cli.demo.command import demo
 from leasehold.cli.doctor.command import doctor

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import jmespath
 import jmespath.exceptions
 import msgspec
+
 from leasehold.protocol.configuration import BadConfiguration, Mistake, Seconds, convert, read
 from leasehold.protocol.names import NAME_EXPECTED, ClassName, is_name
 from leasehold.protocol.records import HolderKind

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import structlog
 from aiohttp import web
+
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Holder

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+
 from leasehold.protocol.configuration import BadConfiguration, Seconds, read
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.names import NAME_EXPECTED, ServiceName, Tenant, is_instance, is_name

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from time import monotonic
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
 from leasehold.sidecar.capture.metrics_port import Direction
 from leasehold.sidecar.holds.entries import Operation
 from leasehold.sidecar.ports import Outcome
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 MEMBERS = (1, 2, 5, 10, 20, 50, 100)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 import structlog
+
 from leasehold.protocol.configuration import BadConfiguration
 from leasehold.protocol.errors import Compacted, StoreError
 from leasehold.protocol.keyspace import Family

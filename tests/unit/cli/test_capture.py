@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+
 from leasehold.cli.__main__ import main
 from leasehold.cli.capture.addresses import (
     REMEMBERED_SECONDS,

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from leasehold.cli.run import gate
 from leasehold.cli.run.configuration import derived, environment
 from leasehold.cli.run.pair import GATE

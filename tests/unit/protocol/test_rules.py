@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from leasehold.protocol.configuration import BadConfiguration, to_json
 from leasehold.protocol.rules import Mode, Rule, RuleSet, load_rules, permitted_mode, rules_from_documents, warnings
 

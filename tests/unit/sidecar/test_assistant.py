@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 
 import pytest
+
 from leasehold.protocol.errors import LeaseNotFound, Unavailable
 from leasehold.protocol.names import LeaseId
 from leasehold.protocol.store import Grant, LeaseStatus

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from leasehold.protocol.configuration import BadConfiguration
 from leasehold.sidecar.capture.dialler import OwnerTls
 from leasehold.sidecar.capture.listener import Address

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from leasehold.cli.capture.addresses import (
     Owners,
     Protected,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final, Literal, cast
 
 import structlog
+
 from leasehold.sidecar.capture.budget import Budget
 from leasehold.sidecar.capture.metrics_port import ConnectionMetrics
 from leasehold.sidecar.capture.relay import Link

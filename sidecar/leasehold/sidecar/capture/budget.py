@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-CONNECTIONS: Final = 10_000
+CONNECTIONS: Final = 8_192
 HELD_BYTES: Final = 64 * 1024 * 1024
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
+
 from leasehold.protocol.rules import OnUnavailable, Rule
 from leasehold.sidecar.capture.gate import Gate
 from leasehold.sidecar.capture.metrics_port import CallMetrics, Direction

@@ -7,6 +7,7 @@ for, and no DATA, whose windows are the owner's.
 from __future__ import annotations
 
 from hpack.hpack import encode_integer
+
 from leasehold.protocol.rules import Rule
 from leasehold.sidecar.observe.frames import END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, WINDOW_UPDATE
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
+
 from leasehold.protocol.rules import Rule
 from leasehold.sidecar.capture.dialler import TlsFailed
 from leasehold.sidecar.capture.gate import Gate

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 import structlog
+
 from leasehold.protocol.errors import LeaseNotFound, StoreError
 from leasehold.protocol.names import LeaseId
 from leasehold.protocol.ports import Leases

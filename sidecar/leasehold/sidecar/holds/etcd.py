@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 
 import structlog
+
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.keyspace import Keyspace

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 import structlog
+
 from leasehold.protocol.errors import AccessDenied, Compacted, LeaseExists, LeaseNotFound, StoreError
 from leasehold.protocol.names import Instant, LeaseId, Revision
 from leasehold.protocol.session import NO_LEASE, Attach, Command, Grant, KeepAlive, Phase, Session, WakeAt

@@ -16,6 +16,7 @@ import jmespath.exceptions
 import jmespath.parser
 import msgspec
 from google.protobuf.descriptor import MethodDescriptor
+
 from leasehold.protocol.names import MAX_ID_BYTES, CallId, OwnerName, Resource, ResourceId, TypeName
 from leasehold.protocol.rules import Message, On, Owner, Rule, Side, Source
 from leasehold.protocol.templates import PathTemplate, UnsafeId

@@ -14,6 +14,7 @@ from typing import Final
 
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 from hpack.table import HeaderTable
+
 from leasehold.sidecar.observe.matching import NO_CANDIDATES, Candidate, Matcher
 from leasehold.sidecar.observe.reasons import Unfollowable
 
