@@ -275,11 +275,11 @@ async def test_a_restored_snapshot_is_noticed_and_stops_everything_until_somebod
     stage.fake.disconnect()
     for _ in range(60):
         await stage.clock.advance(1.0, step=0.5)
-        if plane.index.entry(blob("later")) is None and not plane.index.armed:
+        if await stage.hand.get(stage.keys.armed) is None and plane.observer.sight.synced:
             break
     assert plane.index.entry(blob("later")) is None, "what was written after the snapshot is not there any more"
     assert await stage.hand.get(stage.keys.armed) is None
-    assert plane.brake.why_not
+    await eventually("the brake is on", lambda: "control/armed" in plane.brake.why_not)
     await stage.clock.advance(3 * GRACE, step=0.5)
     assert "x" in stage.owner.things
     await stage.hand.commit(tx.arm(stage.keys, ArmedRecord("me", "all holders are back")))

@@ -6,6 +6,7 @@ Laws:
   read. Another ``uid`` is a namesake: left alone. Another ``etag`` may be the same thing changed by somebody: refused.
 - The id becomes path segments of a compiled template, on the configured origin. Redirects are not followed.
 - "Deleted" counts once a read says so, where there is a read.
+- One sweep call sends at most one delete: nothing below us repeats it.
 - Secrets are read again when their file changes. They go to this owner only.
 """
 
@@ -156,6 +157,9 @@ class HttpOwner:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None),  # bounded by the caller, who knows more
             )
+            # aiohttp repeats a DELETE by itself when a kept connection breaks under it, and offers no switch. The first
+            # copy may still arrive; an attempt that nobody numbered must not be taken for the only one.
+            self._session._retry_connection = False
             self._tls_seen = seen
         return self._session
 

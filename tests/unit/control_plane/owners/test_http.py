@@ -241,3 +241,25 @@ async def test_a_secret_that_cannot_be_sent_is_for_an_operator_to_mend(
     async with Caller(document(owner, "never-reused", bearer_token_file=str(tmp_path / "token"))) as caller:
         assert (await caller.sweep("x"))[0] is Verdict.MISCONFIGURED
     assert owner.ledger == []
+
+
+async def test_a_delete_is_never_repeated_behind_our_back(owner: Owner) -> None:
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await reader.readline():
+            while (await reader.readline()).strip():
+                pass
+            heard.append(request.split()[1])
+            if request.split()[1] == b"/v1/b":
+                break  # it may have been done, it may be done later: nobody knows
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        described = document(owner, "never-reused", endpoint=f"http://127.0.0.1:{port}", read=None)
+        async with Caller(described) as caller:
+            assert (await caller.sweep("a"))[0] is Verdict.GONE
+            assert (await caller.sweep("b"))[0] is Verdict.UNKNOWN
+    assert heard == [b"/v1/a", b"/v1/b"], "each attempt is numbered, and written before it is made"
