@@ -476,6 +476,7 @@ class Live:
         self.server = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         self.client.initiate_connection()
         self.server.initiate_connection()
+        self.asked = self.told = b""
         self.got: dict[int, list[object]] = {}
         self.sent: dict[int, list[object]] = {}
 
@@ -484,11 +485,13 @@ class Live:
         chance = self.chance
         what = chance.randrange(3)
         if what == 0:
-            for data in cut(self.client.data_to_send(), [chance.randrange(1, 200)]):
-                self.link.app.data_received(data)
+            self.asked += self.client.data_to_send()
+            data, self.asked = self._part(self.asked)
+            self.link.app.data_received(data)
         elif what == 1:
-            for data in cut(self.server.data_to_send(), [chance.randrange(1, 200)]):
-                self.side.data_received(data)
+            self.told += self.server.data_to_send()
+            data, self.told = self._part(self.told)
+            self.side.data_received(data)
         waiting = [future for future in self.registrar.futures if not future.done()]
         if waiting and chance.random() < 0.3:
             chance.choice(waiting).set_result(Outcome.REGISTERED)
@@ -498,6 +501,10 @@ class Live:
         data, self.app.written = self.app.written, b""
         for event in self.client.receive_data(data):
             self._note(event)
+
+    def _part(self, data: bytes) -> tuple[bytes, bytes]:
+        at = self.chance.choice([self.chance.randrange(1, 60), len(data)])
+        return data[:at], data[at:]
 
     def ask(self, n: int) -> None:
         method = self.chance.choice(["Create", "Intend", "Delete", "Other", "Watch"])

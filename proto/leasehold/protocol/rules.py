@@ -117,10 +117,13 @@ class GrpcMatch(_Model, frozen=True):
     streaming: bool = False
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        return (self.method,) if isinstance(self.method, str) else self.method
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """What HTTP/2 sees of it."""
-        methods = (self.method,) if isinstance(self.method, str) else self.method
-        return tuple(f"/{self.service}/{method}" for method in methods)
+        return tuple(f"/{self.service}/{method}" for method in self.methods)
 
 
 class Match(_Model, frozen=True):
@@ -420,9 +423,9 @@ def _match_nonsense(match: Match) -> Iterator[tuple[str, str]]:
 def _grpc_nonsense(match: GrpcMatch) -> Iterator[tuple[str, str]]:
     if not re.fullmatch(rf"{_PROTO_NAME}(\.{_PROTO_NAME})*", match.service):
         yield "match.grpc.service", f"expected a service with its package, like blobs.v1.Blobs, got {match.service!r}"
-    if not match.paths:
+    if not match.methods:
         yield "match.grpc.method", "expected at least one method"
-    for method in (path.rpartition("/")[2] for path in match.paths):
+    for method in match.methods:
         if not re.fullmatch(_PROTO_NAME, method):
             yield "match.grpc.method", f"expected the name of a gRPC method, like CreateBlob, got {method!r}"
     if not match.status:

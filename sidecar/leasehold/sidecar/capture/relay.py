@@ -24,14 +24,9 @@ from leasehold.sidecar.capture.gate import Gate
 from leasehold.sidecar.capture.holding import Holds
 from leasehold.sidecar.capture.listener import Address, RelaySettings
 from leasehold.sidecar.capture.overtaking import Barrier
-from leasehold.sidecar.capture.refusal import (
-    going_away,
-    not_durable,
-    stream_not_durable,
-    stream_not_served,
-    window_update,
-)
+from leasehold.sidecar.capture.refusal import not_durable
 from leasehold.sidecar.capture.sides import AppSide, OwnerSide, RefusedAppSide, Why
+from leasehold.sidecar.capture.stream_refusal import StreamRefusals
 from leasehold.sidecar.observe.exchanges import Concluded, Exchange, GaveUp, Head, Http2, Intent, Mark, Matched, Piece
 from leasehold.sidecar.observe.frames import Frame
 from leasehold.sidecar.observe.http2 import Http2Observer
@@ -43,8 +38,6 @@ LINGER: Final = 10.0
 """Seconds that we wait for what the owner will say to an app that is gone."""
 FAREWELL: Final = 2.0
 """Seconds that a refused app gets to read its answer."""
-CALM: Final = 0.1
-"""Seconds between the last answer of a connection that serves no more and its farewell."""
 MAX_DROPPED: Final = 1024 * 1024
 """Bytes that a refused app may still send."""
 
@@ -77,11 +70,11 @@ class Link:
         "_dropped",
         "_end_later",
         "_holds",
-        "_leaving",
         "_links",
         "_owner_ended",
         "_owner_gone",
         "_refused",
+        "_streams",
         "_timer",
         "app",
         "observer",
@@ -109,7 +102,8 @@ class Link:
         self._connecting: asyncio.Task[None] | None = None
         self._app_ended = self._app_gone = self._owner_ended = self._owner_gone = False
         self._broken = self._done = self._draining = self._end_later = False
-        self._leaving: asyncio.TimerHandle | None = None
+        self._streams: StreamRefusals | None = None
+        """Only on HTTP/2."""
         self._refused: tuple[Exchange, bytes] | None = None
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -267,9 +261,10 @@ class Link:
         if self._app_gone and self._connecting is None and (self.owner is None or self._owner_gone):
             self._done = True
             self._holds.close()
-            for timer in (self._timer, self._leaving):
-                if timer is not None:
-                    timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._streams is not None:
+                self._streams.close()
             self._links.closed(self)
             self.relay.metrics.connection_closed()
 
@@ -300,13 +295,18 @@ class Link:
             else:
                 self.mark(piece)
         self.settle()
-        if self.to_owner.refused.any and isinstance(self.observer, Http2Observer):
-            self._after_refusal(self.observer)
+        if self.watching:
+            self._look_after_streams()
 
     def _write_request_frame(self, frame: Frame) -> None:
         if self.to_owner.refused.garbles(frame):
             self.abort()  # trailers that nobody can decode any more
-        self.to_owner.write_frame(frame)
+        else:
+            self.to_owner.write_frame(frame)
+
+    def _look_after_streams(self) -> None:
+        if self._streams is not None and self.observer is not None and self.to_owner.refused.any:
+            self._streams.look()
 
     def responses(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces:
@@ -353,9 +353,11 @@ class Link:
     def _follow_http2(self, mark: Http2) -> None:
         self.observer = None
         try:
-            self.observer = Http2Observer(
+            observer = Http2Observer(
                 self.relay.rules, self.relay.new_call, self._destination, self.to_owner, self.to_app, mark.upgraded
             )
+            self._streams = StreamRefusals(observer, self.to_owner, self.to_app, self.mark)
+            self.observer = observer
         finally:
             # Its first bytes go on as if they had just come.
             if mark.requests:
@@ -410,8 +412,7 @@ class Link:
 
     def _lifted(self) -> None:
         self.balance()
-        if self.to_owner.refused.since and isinstance(self.observer, Http2Observer):
-            self._after_refusal(self.observer)
+        self._look_after_streams()
 
     def balance(self) -> None:
         """Read no more of what only piles up behind a barrier; hold nothing more once all hold too much."""
@@ -430,50 +431,13 @@ class Link:
     # --- refusing ---------------------------------------------------------------------------------------------
 
     def _not_durable(self, exchange: Exchange, barrier: Barrier, rule: Rule) -> None:
-        if not isinstance(self.observer, Http2Observer):
+        if self._streams is None:
             self.refuse_from(barrier, exchange, not_durable(rule, exchange.method))
-        elif not self.observer.greeted:
-            self.abort()  # nothing may be said before the owner's settings
-        elif not self.to_owner.refused.covers(exchange.stream):
-            self._refuse_stream(self.observer, exchange, rule)
-
-    def _refuse_stream(self, observer: Http2Observer, exchange: Exchange, rule: Rule) -> None:
-        """This stream gets its answer from us; the connection goes on, or serves no further streams."""
-        refused = self.to_owner.refused
-        serving = not refused.since
-        self.to_owner.refuse(exchange.stream, asked=exchange.asked)
-        answer = stream_not_durable(rule, exchange.stream, asked=exchange.asked)
-        self.to_app.interject(answer, observer.response_left)
-        observer.refused(exchange.stream)
-        if serving and refused.since:
-            self.watching = True
-            for mark in observer.refuse_since(refused.since):
-                self.mark(mark)
-        self._after_refusal(observer)
-        self.balance()
-
-    def _after_refusal(self, observer: Http2Observer) -> None:
-        refused = self.to_owner.refused
-        said = []
-        if refused.credit:
-            said.append(window_update(refused.credit))
-            refused.credit = 0
-        if refused.since and self._nothing_under_way:
-            # Not at once: many clients take a GOAWAY for the end of what they have received and not yet read, too.
-            self._leaving = self._leaving or asyncio.get_running_loop().call_later(CALM, self._leave, refused.since)
+        elif self.observer is None or not self._streams.refuse(exchange, rule):
+            self.abort()
         else:
-            said += [stream_not_served(stream) for stream in observer.unserved]
-            observer.unserved.clear()
-        if said:
-            self.to_app.interject(b"".join(said), observer.response_left)
-
-    def _leave(self, since: int) -> None:
-        if isinstance(self.observer, Http2Observer):
-            self.to_app.interject(going_away(since), self.observer.response_left)
-
-    @property
-    def _nothing_under_way(self) -> bool:
-        return isinstance(self.observer, Http2Observer) and self.observer.all_answered and self.to_app.drained
+            self.watching = True
+            self.balance()
 
     def refuse_from(self, barrier: Barrier, exchange: Exchange, answer: bytes) -> None:
         """This call gets its answer from us, once those before it have theirs; then the connection ends."""
@@ -511,8 +475,7 @@ class Link:
             self.app.close()
         if self._app_gone and (self.observer is None or not self.observer.awaits_finding):
             self._stop_lingering()
-        if self.to_owner.refused.since and isinstance(self.observer, Http2Observer):
-            self._after_refusal(self.observer)
+        self._look_after_streams()
         if self._refused is None or not isinstance(self.observer, Observer):
             return
         exchange, answer = self._refused

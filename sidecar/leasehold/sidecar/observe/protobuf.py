@@ -19,11 +19,17 @@ from google.protobuf.message_factory import GetMessageClass
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _NAMEABLE: Final = frozenset(
     {
-        FieldDescriptor.CPPTYPE_STRING,
-        FieldDescriptor.CPPTYPE_INT32,
-        FieldDescriptor.CPPTYPE_INT64,
-        FieldDescriptor.CPPTYPE_UINT32,
-        FieldDescriptor.CPPTYPE_UINT64,
+        FieldDescriptor.TYPE_STRING,
+        FieldDescriptor.TYPE_INT32,
+        FieldDescriptor.TYPE_INT64,
+        FieldDescriptor.TYPE_UINT32,
+        FieldDescriptor.TYPE_UINT64,
+        FieldDescriptor.TYPE_SINT32,
+        FieldDescriptor.TYPE_SINT64,
+        FieldDescriptor.TYPE_FIXED32,
+        FieldDescriptor.TYPE_FIXED64,
+        FieldDescriptor.TYPE_SFIXED32,
+        FieldDescriptor.TYPE_SFIXED64,
     }
 )
 
@@ -99,7 +105,7 @@ class NamedField:
                 known = ", ".join(sorted(descriptor.fields_by_name)) or "none"
                 raise BadSchema(f"message {descriptor.full_name} has no field {name!r}; it has: {known}")
             last = n == len(names) - 1
-            fits = field.cpp_type in _NAMEABLE if last else field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE
+            fits = field.type in _NAMEABLE if last else field.type == FieldDescriptor.TYPE_MESSAGE
             if field.is_repeated or not fits:
                 wanted = "a single text or whole number" if last else "a single message"
                 raise BadSchema(f"field {name!r} of message {descriptor.full_name}: expected {wanted}")
