@@ -26,5 +26,5 @@ def fitting_connections(wanted: int) -> int:
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return wanted
     fitting = max((soft - OTHERS) // 2, 1)
-    log.warning("connections_capped_by_descriptors", wanted=wanted, connections=fitting, descriptors=soft)
+    log.info("connections_capped_by_descriptors", wanted=wanted, connections=fitting, descriptors=soft)
     return fitting

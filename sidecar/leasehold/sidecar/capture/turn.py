@@ -1,8 +1,8 @@
 """Bounds how much is read before everybody else gets a turn of the event loop.
 
-libuv polls again, up to 48 times, as long as 1024 sockets are ready at once; timers and tasks wait meanwhile. With
-thousands of busy connections that was measured to be seconds (decision 0009). So after ``READS`` reads each further one
-pauses its socket until the tasks have run: what is ready shrinks, and the poll comes to an end.
+libuv polls again, many times, as long as 1024 sockets are ready at once; timers and tasks wait meanwhile. With
+thousands of busy connections the loop was seen to be late by seconds (decision 0009). So after ``READS`` reads each
+further one pauses its socket until the tasks have run: what is ready shrinks, and the poll comes to an end.
 """
 
 from __future__ import annotations
