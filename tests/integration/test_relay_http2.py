@@ -13,11 +13,11 @@ import h2.connection
 import h2.events
 import pytest
 import uvloop
+
 from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.capture.upstream import UpstreamListener
 from leasehold.sidecar.observe.frames import PREFACE
 from leasehold.sidecar.ports import Outcome
-
 from tests.fakes.http2 import http2_rules
 from tests.fakes.relay import SOON, Stream, World, world
 

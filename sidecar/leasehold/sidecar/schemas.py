@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import structlog
+
 from leasehold.protocol.rules import RuleSet
 from leasehold.sidecar.observe.matching import Matcher
 from leasehold.sidecar.observe.protobuf import BadSchema, Schema

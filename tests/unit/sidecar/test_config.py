@@ -74,7 +74,7 @@ def test_ways_in_may_speak_tls_carry_a_mark_and_be_limited(tmp_path: Path) -> No
         Capture("transparent", Address("::1", 15001), None, OwnerTls(), 7),
     )
     assert settings.limits == Limits(100, 2 * 1024 * 1024)
-    assert load(tmp_path, GOOD).limits == Limits(10_000, 64 * 1024 * 1024)
+    assert load(tmp_path, GOOD).limits == Limits(8_192, 64 * 1024 * 1024)
 
 
 def test_an_instance_is_the_hostname_unless_said(tmp_path: Path) -> None:

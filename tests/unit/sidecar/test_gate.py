@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from leasehold.sidecar.capture.gate import MAX_HELD, Gate
 from leasehold.sidecar.capture.overtaking import Barrier
 from leasehold.sidecar.observe.frames import FENCE, OPENS, READS, WRITES, Frame
-
 from tests.properties.test_relay import Wire
 
 

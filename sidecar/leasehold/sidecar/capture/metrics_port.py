@@ -30,8 +30,8 @@ class ConnectionMetrics(Protocol):
         ...
 
     def uninspected(self, reason: str) -> None:
-        """Relayed blind on purpose: ``tls``, ``not-http``, ``server-first``, ``upgrade``, ``connect``; and ``http2`` spoken
-        to a forward proxy, which it names no owner."""
+        """Relayed blind on purpose: ``tls``, ``not-http``, ``server-first``, ``upgrade``, ``connect``; and ``http2``
+        spoken to a forward proxy, which it names no owner."""
         ...
 
 
