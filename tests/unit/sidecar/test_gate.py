@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from leasehold.sidecar.capture.budget import Budget
 from leasehold.sidecar.capture.gate import MAX_HELD, Gate
 from leasehold.sidecar.capture.overtaking import Barrier
 from leasehold.sidecar.observe.frames import FENCE, OPENS, READS, WRITES, Frame
@@ -13,7 +14,7 @@ from tests.properties.test_relay import Wire
 
 
 def gate() -> tuple[Gate, Wire]:
-    made, wire = Gate(), Wire()
+    made, wire = Gate(Budget()), Wire()
     made.connect(wire)  # type: ignore[arg-type]
     return made, wire
 
