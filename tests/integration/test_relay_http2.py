@@ -49,9 +49,15 @@ class Peer:
         self.stream = stream
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=client, header_encoding="utf-8"))
         self.heard: list[tuple[int, object]] = []
+        self.ended = False
 
     def flush(self) -> None:
-        self.stream.send(self.h2.data_to_send())
+        if not self.ended:
+            self.stream.send(self.h2.data_to_send())
+
+    def end(self) -> None:
+        self.ended = True
+        self.stream.end()
 
     def ask(self, method: str, path: str, *, end: bool = True) -> int:
         stream = self.h2.get_next_available_stream_id()
@@ -337,6 +343,31 @@ async def test_a_refused_request_never_reaches_the_owner(relayed: World) -> None
     assert owner.heard_of(refused) == []
     # Its path was new to the table: so no further stream is served, and the client is told where to go.
     await app.hear((0, "ConnectionTerminated"))
+
+
+@strict
+async def test_a_registrar_that_crashes_has_the_request_refused(
+    relayed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relayed.registrar, "intend", lambda *args: 1 / 0)
+    app, owner = await peers(relayed)
+    refused = app.ask("PUT", "/v1/blobs/b-1")
+    await app.hear((refused, 503), (0, "ConnectionTerminated"))
+    assert owner.heard_of(refused) == []
+    await app.stream.close()
+    assert await owner.stream.rest() == b""
+    assert relayed.metrics.counts["rejected put-blob"] == 1
+
+
+async def test_an_app_may_end_its_half_and_still_be_answered(relayed: World) -> None:
+    app, owner = await peers(relayed)
+    stream = app.ask("POST", "/v1/blobs")
+    app.end()
+    await owner.hear((stream, "/v1/blobs"))
+    owner.answer(stream, 201, b'{"id": "b-1"}')
+    await relayed.registrar.was_asked()
+    relayed.registrar.say()
+    await app.hear((stream, b'{"id": "b-1"}'))
 
 
 @strict

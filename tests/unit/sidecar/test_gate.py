@@ -182,3 +182,12 @@ def test_older_streams_go_on_unless_they_read_what_was_never_written() -> None:
     assert wire.written == b"1"
     assert made.refused.garbles(frame(b"", 1, READS))
     assert not made.refused.garbles(frame(b"", 1))
+
+
+def test_a_stream_refused_before_its_frames_have_come_vanishes_too() -> None:
+    made, wire = gate()
+    made.raise_barrier(Barrier(1))
+    made.refuse(1, asked=True)
+    made.write_frame(opening(1, OPENS | WRITES))
+    assert wire.written == b""
+    assert made.refused.since == 1

@@ -135,12 +135,14 @@ class Gate:
         refused = self.refused
         refused.add(stream)
         kept = deque[Item]()
+        came = False
         for item in self._items:
             if isinstance(item, Frame) and refused.drops(item):
+                came = came or item.stream == stream
                 self._hold(-len(item.data))
             elif not isinstance(item, Barrier) or not refused.covers(item.stream):
                 kept.append(item)
-        if asked:
+        if asked and came:
             refused.forget(stream)
         self._items = kept
         self.flush()

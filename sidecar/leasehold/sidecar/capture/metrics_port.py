@@ -31,7 +31,7 @@ class ConnectionMetrics(Protocol):
 
     def uninspected(self, reason: str) -> None:
         """Relayed blind on purpose: ``tls``, ``not-http``, ``server-first``, ``upgrade``, ``connect``; and ``http2``
-        spoken to a forward proxy, which it names no owner."""
+        spoken to a forward proxy, to which it names no owner."""
         ...
 
 

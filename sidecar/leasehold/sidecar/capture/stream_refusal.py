@@ -25,13 +25,14 @@ CALM: Final = 0.1
 class StreamRefusals:
     """Those of one connection. ``mark`` takes what becomes of calls that are dropped with the refused one."""
 
-    __slots__ = ("_leaving", "_mark", "_observer", "_to_app", "_to_owner")
+    __slots__ = ("_leaving", "_mark", "_observer", "_serves_no_more", "_to_app", "_to_owner")
 
     def __init__(self, observer: Http2Observer, to_owner: Gate, to_app: Gate, mark: Callable[[Mark], None]) -> None:
         self._observer = observer
         self._to_owner = to_owner
         self._to_app = to_app
         self._mark = mark
+        self._serves_no_more = False
         self._leaving: asyncio.TimerHandle | None = None
 
     def refuse(self, exchange: Exchange, rule: Rule) -> bool:
@@ -41,20 +42,20 @@ class StreamRefusals:
             return False  # nothing may be said before the owner's settings
         if refused.covers(exchange.stream):
             return True  # dropped already, together with one before it
-        serving = not refused.since
         self._to_owner.refuse(exchange.stream, asked=exchange.asked)
         answer = stream_not_durable(rule, exchange.stream, asked=exchange.asked)
         self._to_app.interject(answer, observer.response_left)
         observer.refused(exchange.stream)
-        if serving and refused.since:
-            for mark in observer.refuse_since(refused.since):
-                self._mark(mark)
         self.look()
         return True
 
     def look(self) -> None:
         """Say what is to be said by now. Call it whenever something has gone by."""
         refused, observer = self._to_owner.refused, self._observer
+        if refused.since and not self._serves_no_more:
+            self._serves_no_more = True
+            for mark in observer.refuse_since(refused.since):
+                self._mark(mark)
         said = []
         if refused.credit:
             said.append(window_update(refused.credit))

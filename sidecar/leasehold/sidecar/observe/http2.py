@@ -188,6 +188,11 @@ class Http2Observer:
         return any(call.exchange.sent for call in self._calls.values())
 
     @property
+    def awaits_answer(self) -> bool:
+        """Asked when the client has ended its half: whether some call may still turn out to match."""
+        return bool(self._calls)
+
+    @property
     def withheld_request(self) -> bytes:
         return self._requests.withheld
 
