@@ -1,5 +1,5 @@
-"""Holds the bytes of one connection, or of one of its streams, back until what they mean is durable: the marks of the
-observer, the registrar's futures, a deadline each.
+"""Holds one connection's bytes back until what they mean is durable: the marks of the observer, the registrar's
+futures, a deadline each.
 
 - A request with an intent waits for the intent. At the deadline, or when nobody can take the intent, the rule's
   ``on_unavailable`` decides: forward, or refuse. Refused means that the owner never sees a byte of it.
@@ -20,10 +20,8 @@ from typing import Final
 
 import structlog
 from leasehold.protocol.rules import OnUnavailable, Rule
-from leasehold.sidecar.capture.gate import Gate
+from leasehold.sidecar.capture.gate import Barrier, Gate
 from leasehold.sidecar.capture.metrics_port import CallMetrics
-from leasehold.sidecar.capture.overtaking import Barrier
-from leasehold.sidecar.observe.body import FRAMING_ALLOWANCE
 from leasehold.sidecar.observe.events import Creation, Unusable
 from leasehold.sidecar.observe.exchanges import Concluded, Exchange, Intent, Matched
 from leasehold.sidecar.ports import Outcome, Registrar
@@ -81,7 +79,7 @@ class Holds:
 
     def intend(self, mark: Intent) -> None:
         exchange, rule = mark.exchange, mark.rule
-        barrier = Barrier(exchange.stream)
+        barrier = Barrier()
         self._to_owner.raise_barrier(barrier)
         exchange.sent = False
         self._intended.add(exchange)
@@ -127,8 +125,7 @@ class Holds:
             self._metrics.matched(rule.name)
         if not mark.holding:
             return
-        room = 2 * max(rule.body_limit for rule in mark.holding) + FRAMING_ALLOWANCE
-        barrier = Barrier(mark.exchange.stream, needs_more=True, room=room)
+        barrier = Barrier(needs_more=True)
         self._to_app.raise_barrier(barrier)
         hold = self._start(barrier, mark.holding, lambda: self._answer_late(hold))
         self._answers[mark.exchange] = hold

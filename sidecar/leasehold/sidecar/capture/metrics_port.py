@@ -19,15 +19,14 @@ class ConnectionMetrics(Protocol):
         ...
 
     def gave_up(self, reason: str) -> None:
-        """This was HTTP, but the observer could not follow; the connection is a plain relay now.
+        """This was HTTP/1, but the observer could not follow; the connection is a plain relay now.
 
         ``reason`` is one of ``observe.reasons.GAVE_UP`` or ``crashed`` (a bug of ours).
         """
         ...
 
     def uninspected(self, reason: str) -> None:
-        """Relayed blind on purpose: ``tls``, ``not-http``, ``server-first``, ``upgrade``, ``connect``; and ``http2``
-        spoken to a forward proxy, to which it names no owner."""
+        """Relayed blind on purpose: ``tls``, ``http2``, ``not-http``, ``server-first``, ``upgrade``, ``connect``."""
         ...
 
 

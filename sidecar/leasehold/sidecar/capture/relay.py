@@ -18,16 +18,12 @@ from typing import Final, Protocol
 
 import structlog
 from leasehold.protocol.rules import Rule
-from leasehold.sidecar.capture.gate import Gate
+from leasehold.sidecar.capture.gate import Barrier, Gate
 from leasehold.sidecar.capture.holding import Holds
 from leasehold.sidecar.capture.listener import Address, RelaySettings
-from leasehold.sidecar.capture.overtaking import Barrier
 from leasehold.sidecar.capture.refusal import not_durable
 from leasehold.sidecar.capture.sides import AppSide, OwnerSide, RefusedAppSide, Why
-from leasehold.sidecar.capture.stream_refusal import StreamRefusals
-from leasehold.sidecar.observe.exchanges import Concluded, Exchange, GaveUp, Head, Http2, Intent, Mark, Matched, Piece
-from leasehold.sidecar.observe.frames import Frame
-from leasehold.sidecar.observe.http2 import Http2Observer
+from leasehold.sidecar.observe.exchanges import Concluded, Exchange, GaveUp, Head, Intent, Mark, Matched, Piece
 from leasehold.sidecar.observe.matching import normal_authority
 from leasehold.sidecar.observe.observer import Observer
 from leasehold.sidecar.observe.reasons import UNINSPECTED
@@ -62,7 +58,6 @@ class Link:
         "_app_gone",
         "_broken",
         "_connecting",
-        "_destination",
         "_done",
         "_draining",
         "_dropped",
@@ -72,7 +67,6 @@ class Link:
         "_owner_ended",
         "_owner_gone",
         "_refused",
-        "_streams",
         "_timer",
         "app",
         "observer",
@@ -89,19 +83,15 @@ class Link:
         self.to_app = Gate()
         self.app = AppSide(self, self.to_owner)
         self.owner: OwnerSide | None = None
-        self._destination = "" if to is None else normal_authority(str(to))
-        self.observer: Observer | Http2Observer | None = Observer(
-            relay.rules, relay.new_call, self._destination, routing=routing
-        )
+        destination = "" if to is None else normal_authority(str(to))
+        self.observer: Observer | None = Observer(relay.rules, relay.new_call, destination, routing=routing)
         self.watching = False
         """Whether ``after_response`` wants to be called."""
         self._links = links
-        self._holds = Holds(relay.registrar, relay.metrics, self.to_owner, self.to_app, self._not_durable, self._lifted)
+        self._holds = Holds(relay.registrar, relay.metrics, self.to_owner, self.to_app, self._not_durable, self.balance)
         self._connecting: asyncio.Task[None] | None = None
         self._app_ended = self._app_gone = self._owner_ended = self._owner_gone = False
         self._broken = self._done = self._draining = self._end_later = False
-        self._streams: StreamRefusals | None = None
-        """Only on HTTP/2."""
         self._refused: tuple[Exchange, bytes] | None = None
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -260,8 +250,6 @@ class Link:
             self._holds.close()
             if self._timer is not None:
                 self._timer.cancel()
-            if self._streams is not None:
-                self._streams.close()
             self._links.closed(self)
             self.relay.metrics.connection_closed()
 
@@ -287,30 +275,14 @@ class Link:
         for piece in pieces:
             if isinstance(piece, bytes):
                 self.to_owner.write(piece)
-            elif isinstance(piece, Frame):
-                self._write_request_frame(piece)
             else:
                 self.mark(piece)
         self.settle()
-        if self.watching:
-            self._look_after_streams()
-
-    def _write_request_frame(self, frame: Frame) -> None:
-        if self.to_owner.refused.garbles(frame):
-            self.abort()  # trailers that nobody can decode any more
-        else:
-            self.to_owner.write_frame(frame)
-
-    def _look_after_streams(self) -> None:
-        if self._streams is not None and self.observer is not None and self.to_owner.refused.any:
-            self._streams.look()
 
     def responses(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces:
             if isinstance(piece, bytes):
                 self.to_app.write(piece)
-            elif isinstance(piece, Frame):
-                self.to_app.write_frame(piece)
             else:
                 self.mark(piece)
         self.settle()
@@ -337,8 +309,6 @@ class Link:
                 self._holds.intend(mark)
             elif isinstance(mark, GaveUp):
                 self.gave_up(mark.reason)
-            elif isinstance(mark, Http2):
-                self._follow_http2(mark)
             else:
                 self.route(mark)
         except Exception:
@@ -346,21 +316,6 @@ class Link:
                 log.exception("observation failed")
                 self.relay.metrics.gave_up("crashed")
             self._broken = True
-
-    def _follow_http2(self, mark: Http2) -> None:
-        self.observer = None
-        try:
-            observer = Http2Observer(
-                self.relay.rules, self.relay.new_call, self._destination, self.to_owner, self.to_app, mark.upgraded
-            )
-            self._streams = StreamRefusals(observer, self.to_owner, self.to_app, self.mark)
-            self.observer = observer
-        finally:
-            # Its first bytes go on as if they had just come.
-            if mark.requests:
-                self.app.data_received(mark.requests)
-            if mark.responses and self.owner is not None:
-                self.owner.data_received(mark.responses)
 
     def route(self, mark: Head) -> None:
         """A forward proxy chooses where to go."""
@@ -383,8 +338,6 @@ class Link:
 
     def stop_observing(self) -> None:
         observer, self.observer = self.observer, None
-        if self.to_owner.refused.any:
-            self.abort()  # what was refused cannot be told from the rest any more
         if observer is not None:
             self.to_owner.write(observer.withheld_request)
             self.to_app.write(observer.withheld_response)
@@ -407,10 +360,6 @@ class Link:
         if self.owner is not None:
             self.owner.resume(Why.PEER_FULL)
 
-    def _lifted(self) -> None:
-        self.balance()
-        self._look_after_streams()
-
     def balance(self) -> None:
         """Read no more of what only piles up behind a barrier."""
         if self.to_owner.congested:
@@ -426,13 +375,7 @@ class Link:
     # --- refusing ---------------------------------------------------------------------------------------------
 
     def _not_durable(self, exchange: Exchange, barrier: Barrier, rule: Rule) -> None:
-        if self._streams is None:
-            self.refuse_from(barrier, exchange, not_durable(rule, exchange.method))
-        elif self.observer is None or not self._streams.refuse(exchange, rule):
-            self.abort()
-        else:
-            self.watching = True
-            self.balance()
+        self.refuse_from(barrier, exchange, not_durable(rule, exchange.method))
 
     def refuse_from(self, barrier: Barrier, exchange: Exchange, answer: bytes) -> None:
         """This call gets its answer from us, once those before it have theirs; then the connection ends."""
@@ -470,8 +413,7 @@ class Link:
             self.app.close()
         if self._app_gone and (self.observer is None or not self.observer.awaits_finding):
             self._stop_lingering()
-        self._look_after_streams()
-        if self._refused is None or not isinstance(self.observer, Observer):
+        if self._refused is None or self.observer is None:
             return
         exchange, answer = self._refused
         if self.observer.is_next(exchange):

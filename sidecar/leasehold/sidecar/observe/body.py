@@ -52,7 +52,7 @@ class BodyCollector:
         if self.overflowed:
             raise BodyUnreadable("body-too-large")
         body = b"".join(self._parts)
-        return inflate(body, self._limit) if self._encoding in _DEFLATED else body
+        return _inflate(body, self._limit) if self._encoding in _DEFLATED else body
 
 
 def can_decode(encoding: str) -> bool:
@@ -60,8 +60,7 @@ def can_decode(encoding: str) -> bool:
     return encoding in {"", "identity"} or encoding in _DEFLATED
 
 
-def inflate(body: bytes, limit: int) -> bytes:
-    """gzip or deflate, recognised by itself. Raises ``BodyUnreadable``."""
+def _inflate(body: bytes, limit: int) -> bytes:
     try:
         return _inflate_as(_AUTOMATIC, body, limit)
     except zlib.error:

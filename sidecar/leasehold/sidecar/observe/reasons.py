@@ -15,11 +15,9 @@ GAVE_UP: Final = frozenset(
         "pipeline-too-deep",
         "unsolicited-response",
         "early-upgrade-data",
-        "header-compression",
-        "too-many-streams",
     }
 )
-"""Reasons to stop following what had looked like HTTP."""
+"""Reasons to stop following what had looked like HTTP/1."""
 
 
 class Unfollowable(Exception):
