@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+
 from leasehold.protocol.etcd import rpc_pb2 as rpc
 from leasehold.protocol.etcd.binary import EtcdNotFound, find_etcd
 from leasehold.protocol.etcd.config import TlsConfig

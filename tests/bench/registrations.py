@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import uvloop
+
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.keyspace import Family
@@ -26,7 +27,6 @@ from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.config import Settings
 from leasehold.sidecar.metrics import SidecarMetrics
 from leasehold.sidecar.ports import Outcome
-
 from tests.etcd_process import running_etcd
 from tests.integration.sidecar_world import OneHost, creation
 

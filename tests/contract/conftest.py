@@ -6,10 +6,10 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
+
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.etcd.process import EtcdProcess
-
 from tests.fakes.etcd import FakeEtcd
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from leasehold.protocol.etcd import binary
 from leasehold.protocol.etcd.binary import EtcdNotFound, find_etcd
 

@@ -7,11 +7,11 @@ import random
 from contextlib import suppress
 
 import pytest
+
 from leasehold.protocol.errors import LeaseExists, LeaseNotFound, Unavailable, Uncertain
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.names import LeaseId
 from leasehold.protocol.store import KeyRange, Put, Txn
-
 from tests.fakes.etcd import FakeEtcd
 
 DEADLINE = 10.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from leasehold.protocol.errors import Compacted, Rejected
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.names import Revision

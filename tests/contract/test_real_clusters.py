@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 from grpclib.client import Channel
+
 from leasehold.protocol.errors import AccessDenied, NoSpace, StoreError, Unavailable, Uncertain
 from leasehold.protocol.etcd.binary import EtcdNotFound, find_etcd
 from leasehold.protocol.etcd.client import EtcdClient
@@ -21,7 +22,6 @@ from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.etcd.rpc_grpc import AuthStub
 from leasehold.protocol.names import LeaseId, Revision
 from leasehold.protocol.store import KeyRange, MemberStatus, Put, Txn, absent
-
 from tests.etcd_process import enable_authentication, freeze, running_etcd
 
 DEADLINE = 5.0

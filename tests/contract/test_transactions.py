@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import etcd3
 import pytest
+
 from leasehold.protocol.errors import LeaseNotFound, Rejected
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig

@@ -6,6 +6,7 @@ import asyncio
 from time import monotonic
 
 import pytest
+
 from leasehold.protocol.errors import NoSpace, Rejected, Unavailable, Uncertain
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.cluster import Unreachable
@@ -13,7 +14,6 @@ from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.etcd.process import free_ports
 from leasehold.protocol.names import LeaseId
 from leasehold.protocol.store import MemberStatus, Put, Txn
-
 from tests.fakes.etcd import FakeEtcd
 
 DEADLINE = 5.0

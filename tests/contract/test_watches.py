@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+
 from leasehold.protocol.errors import Compacted, Unavailable
 from leasehold.protocol.etcd import rpc_pb2 as rpc
 from leasehold.protocol.etcd.assembly import BATCH_EVENTS, Assembly, answers_are_ordered
@@ -15,7 +16,6 @@ from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.names import LeaseId, Revision
 from leasehold.protocol.store import Change, Delete, Event, KeyRange, Put, Txn, WatchBatch
-
 from tests.fakes.etcd import FakeEtcd
 
 DEADLINE = 10.0

@@ -8,9 +8,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+
 from leasehold.protocol.etcd.binary import find_etcd
 from leasehold.protocol.etcd.process import EtcdOptions, EtcdProcess, free_ports
-
 from tests.e2e.harness import World, world
 from tests.e2e.owner import Owner
 

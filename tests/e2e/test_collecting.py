@@ -169,6 +169,7 @@ async def test_a_sidecar_that_restarts_keeps_what_its_process_holds(here: World,
         await (sidecar.stop() if orderly else sidecar.kill())
         await asyncio.sleep(4)  # longer than the ttl, shorter than the ttl and the grace
         sidecar = await here.sidecar(pid=program.pid, to=owner.address, rules=file, listen=port)
+        # Killed before it is back in etcd, it would have been away all the while: longer than the ttl and the grace.
         await eventually("it speaks for its process again", partial(_is_ready, sidecar))
     await asyncio.sleep(8)  # time for a wrong sweep to happen
     assert blob in owner.blobs

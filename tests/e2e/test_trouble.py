@@ -8,8 +8,8 @@ import os
 import signal
 
 import pytest
-from leasehold.protocol.etcd.process import EtcdProcess
 
+from leasehold.protocol.etcd.process import EtcdProcess
 from tests.e2e.conftest import free_port
 from tests.e2e.harness import World, eventually, http_json, http_text
 from tests.e2e.owner import Owner, rules

@@ -15,6 +15,7 @@ for trouble:
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -22,10 +23,10 @@ from typing import Any, Self
 
 from grpclib import Status
 from grpclib.server import Server, Stream
+
 from leasehold.protocol.etcd import rpc_grpc
 from leasehold.protocol.etcd import rpc_pb2 as rpc
 from leasehold.protocol.etcd.config import EtcdConfig
-
 from tests.fakes.etcd_store import FakeStore, compacted, refused
 
 CLUSTER_ID = 0xFACE
@@ -37,8 +38,10 @@ WATCH_MAX_REVISIONS = 1000
 class FakeEtcd(AbstractAsyncContextManager["FakeEtcd"]):
     """One member, alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, sock: socket.socket | None = None) -> None:
+        """``sock``: a bound socket to listen on, perhaps of another network namespace."""
         self.store = FakeStore()
+        self._sock = sock
         self.now = 0.0
         self.no_space = False
         self.calls: list[str] = []
@@ -69,9 +72,13 @@ class FakeEtcd(AbstractAsyncContextManager["FakeEtcd"]):
         await self.stop()
 
     async def start(self, port: int = 0) -> None:
-        await self._server.start("127.0.0.1", port)
+        if self._sock is None:
+            await self._server.start("127.0.0.1", port)
+        else:
+            await self._server.start(sock=self._sock)
         assert self._server._server is not None
-        self.endpoint = f"http://127.0.0.1:{self._server._server.sockets[0].getsockname()[1]}"
+        host, port = self._server._server.sockets[0].getsockname()[:2]
+        self.endpoint = f"http://{host}:{port}"
 
     async def stop(self) -> None:
         """Stop listening and break every connection; the store stays as it is."""

@@ -11,6 +11,7 @@ from operator import eq, gt, lt, ne
 from typing import Any
 
 from grpclib import GRPCError, Status
+
 from leasehold.protocol.etcd import rpc_pb2 as rpc
 
 MAX_TXN_OPS = 128

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 
 from leasehold.protocol.names import CallId, Resource
 from leasehold.protocol.rules import Rule, RuleSet, load_rules
+from leasehold.sidecar.capture.budget import Budget
 from leasehold.sidecar.capture.listener import Address, Listener, RelaySettings
 from leasehold.sidecar.capture.metrics_port import Direction
 from leasehold.sidecar.observe.events import Observation
@@ -171,6 +173,9 @@ class CountingMetrics:
     def connection_closed(self) -> None:
         self._count("closed")
 
+    def connection_refused(self, reason: str) -> None:
+        self._count("connection-refused", reason)
+
     def connect_failed(self, reason: str) -> None:
         self._count("connect-failed", reason)
 
@@ -192,6 +197,9 @@ class CountingMetrics:
 
     def deadline_passed(self, rule: str) -> None:
         self._count("deadline", rule)
+
+    def released_early(self, direction: Direction) -> None:
+        self._count("released-early", direction)
 
     def rejected(self, rule: str) -> None:
         self._count("rejected", rule)
@@ -263,8 +271,8 @@ class ScriptedOwner:
         self.streams: list[Stream] = []
         self.address = Address("127.0.0.1", 0)
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 22)
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 22, ssl=tls)
         self.address = Address("127.0.0.1", self._server.sockets[0].getsockname()[1])
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -315,7 +323,12 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world(
-    text: str = RULES, *, connect_deadline: float = 5.0, drain_deadline: float = 0.05
+    text: str = RULES,
+    *,
+    connect_deadline: float = 5.0,
+    drain_deadline: float = 0.05,
+    tls: ssl.SSLContext | None = None,
+    budget: Budget | None = None,
 ) -> AsyncIterator[World]:
     """Without a listener yet."""
     registrar, metrics, view, owner = (
@@ -324,8 +337,8 @@ async def world(
         Rules(Matcher.compile(rules(text))),
         ScriptedOwner(),
     )
-    await owner.start()
-    relay = RelaySettings(registrar, view, metrics, connect_deadline, drain_deadline)
+    await owner.start(tls)
+    relay = RelaySettings(registrar, view, metrics, connect_deadline, drain_deadline, budget=budget or Budget())
     made = World(registrar, metrics, view, owner, relay)
     try:
         yield made
@@ -335,3 +348,4 @@ async def world(
         await owner.close()
         if made.listener is not None:
             await made.listener.close()
+            assert (relay.budget.connections, relay.budget.held) == (0, 0), "whatever was taken is given back"

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner, Result
+
 from leasehold.cli.__main__ import main
 from leasehold.protocol import transactions
 from leasehold.protocol.etcd.client import EtcdClient
@@ -33,7 +34,6 @@ from leasehold.protocol.records import (
     encode,
 )
 from leasehold.protocol.store import Put, Txn, TxnResult
-
 from tests.fakes.etcd import FakeEtcd
 
 DEADLINE = 5.0

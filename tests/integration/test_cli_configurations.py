@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from leasehold.protocol.configuration import EX_CONFIG
 
 RULES = """

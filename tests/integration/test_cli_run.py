@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 from aiohttp.test_utils import TestServer
+
 from leasehold.cli.demo.depot import Depot, Face
 from leasehold.cli.inspect.states import HolderStatus, holder_status, resource_views
 from leasehold.cli.inspect.survey import Survey, take
@@ -181,7 +182,8 @@ async def test_the_program_goes_on_when_its_sidecar_dies(place: Place) -> None:
     os.kill(sidecar, signal.SIGKILL)
     assert process.stderr is not None
     async with asyncio.timeout(10):
-        assert b"the sidecar ended" in await process.stderr.readline()
+        while b"the sidecar ended" not in (line := await process.stderr.readline()):
+            assert line, "its standard error ended without a word about it"
     assert process.returncode is None
     assert process.stdin is not None
     process.stdin.write(b"\n")

@@ -7,11 +7,11 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+
 from leasehold.control_plane.core.lifecycle import State
 from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.store import Delete, Txn
-
 from tests.unit.control_plane.world import World, blob, eventually, metric, rules, state, world
 
 pytestmark = pytest.mark.etcd

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.lifecycle import State, Step
 from leasehold.control_plane.crew import Again
@@ -17,7 +18,6 @@ from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Instant, Revision
 from leasehold.protocol.records import ShardRecord, SweepState
 from leasehold.protocol.store import Delete, Put, Txn, TxnResult
-
 from tests.unit.control_plane.world import DEADLINE, World, blob, eventually, rules, state, world
 
 pytestmark = pytest.mark.etcd

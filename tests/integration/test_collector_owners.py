@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.lifecycle import State, Step
 from leasehold.control_plane.owners.guard import SUSPECT_CALLS
@@ -15,7 +16,6 @@ from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.records import SweepState
 from leasehold.protocol.rules import RuleSet
-
 from tests.unit.control_plane.world import Owner, World, blob, eventually, metric, rules, state, world
 
 pytestmark = pytest.mark.etcd

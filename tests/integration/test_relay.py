@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import uvloop
+
 from leasehold.protocol.rules import RuleSet
 from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.capture.upstream import UpstreamListener
 from leasehold.sidecar.observe.matching import Matcher
 from leasehold.sidecar.ports import Outcome
-
 from tests.fakes.relay import SOON, Stream, World, rules, world
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy:DeprecationWarning")
@@ -127,7 +127,6 @@ async def test_a_declined_upgrade_is_no_upgrade(relayed: World) -> None:
     ("request_", "response", "count"),
     [
         (b"\x16\x03\x01\x00\x05hello", b"\x16\x03\x03", "uninspected tls"),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00", b"\x00\x00\x00\x04\x00", "uninspected http2"),
         (b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n", "uninspected not-http"),
         (GET[:-4] + b"\r\nbroken header\r\n\r\n", b"HTTP/1.1 400 Bad\r\n\r\n", "gave-up bad-request"),
         (GET, b"HTTP/1.1 nonsense\r\n\r\n", "gave-up bad-response"),

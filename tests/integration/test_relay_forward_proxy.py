@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import uvloop
+
 from leasehold.sidecar.capture.forward_proxy import ForwardProxyListener, ProxyLink, to_origin_form
 from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.capture.sides import Why
 from leasehold.sidecar.observe.matching import Matcher
 from leasehold.sidecar.ports import Outcome
-
 from tests.fakes.relay import RULES, ScriptedOwner, Stream, World, rules, world
 from tests.integration.sidecar_world import eventually
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 import uvloop
+
 from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.capture.upstream import UpstreamListener
 from leasehold.sidecar.observe.events import Creation, Deletion, Use
 from leasehold.sidecar.ports import Outcome
-
 from tests.fakes.relay import RULES, Stream, World, world
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy:DeprecationWarning")

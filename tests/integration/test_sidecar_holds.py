@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Instant
@@ -14,7 +15,6 @@ from leasehold.protocol.rules import Commit, On, RuleSet
 from leasehold.protocol.store import Delete, Put, Txn
 from leasehold.sidecar.observe.events import Creation
 from leasehold.sidecar.ports import Outcome
-
 from tests.fakes.etcd import FakeEtcd
 from tests.integration.sidecar_world import (
     BY_SERVICE,

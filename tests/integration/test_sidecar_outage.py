@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from leasehold.protocol.etcd.binary import EtcdNotFound
 from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.keyspace import Family
@@ -15,7 +16,6 @@ from leasehold.protocol.store import Put, Txn, TxnResult
 from leasehold.sidecar.holds.lanes import Item
 from leasehold.sidecar.holds.work import Verdict
 from leasehold.sidecar.ports import Outcome
-
 from tests.etcd_process import freeze, running_etcd
 from tests.fakes.etcd import FakeEtcd
 from tests.integration.sidecar_world import (

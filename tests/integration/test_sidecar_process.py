@@ -16,10 +16,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Family, Keyspace
 from leasehold.protocol.names import Tenant
-
 from tests.fakes.etcd import FakeEtcd
 from tests.integration.sidecar_world import eventually
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from leasehold.protocol.configuration import Seconds
 from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.keyspace import Family
@@ -13,7 +14,6 @@ from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules import On, RuleSet
 from leasehold.protocol.store import Delete, Put, Txn
 from leasehold.sidecar.ports import Outcome
-
 from tests.fakes.etcd import FakeEtcd
 from tests.integration.sidecar_world import (
     BY_SERVICE,

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import OwnerName, RuleName, Tenant
@@ -18,7 +19,6 @@ from leasehold.sidecar.app import LoopClock
 from leasehold.sidecar.holds.etcd import Etcd
 from leasehold.sidecar.metrics import SidecarMetrics
 from leasehold.sidecar.rules_source import CurrentRules, EtcdRules
-
 from tests.fakes.etcd import FakeEtcd
 from tests.integration.sidecar_world import eventually
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.etcd.binary import find_etcd
 from leasehold.protocol.etcd.client import EtcdClient

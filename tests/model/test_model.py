@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.store import Compare, Delete, Put, Relation, Target, Txn
-
 from tests.model.search import search
 from tests.model.world import EPOCH, HOLDERS, KEYS, Adversary, World
 

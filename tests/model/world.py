@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import msgspec
+
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import (
@@ -41,7 +42,6 @@ from leasehold.protocol.records import (
     encode,
 )
 from leasehold.protocol.store import Txn
-
 from tests.model.store import Item, Keys, commit
 
 KEYS = Keyspace(Tenant("m"))

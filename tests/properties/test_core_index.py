@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import State, Step
 from leasehold.protocol.keyspace import Keyspace

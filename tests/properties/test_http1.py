@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from leasehold.protocol.names import CallId
 from leasehold.sidecar.observe.exchanges import Concluded, GaveUp, Head, Intent, Matched, Piece
 from leasehold.sidecar.observe.http1 import RequestReader, ResponseReader
 from leasehold.sidecar.observe.matching import Matcher
 from leasehold.sidecar.observe.observer import Observer
 from leasehold.sidecar.observe.reasons import GAVE_UP, UNINSPECTED, Unfollowable
-
 from tests.fakes.relay import Rules, rules
 
 VIEW = Rules(Matcher.compile(rules()))

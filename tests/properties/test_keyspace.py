@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from leasehold.protocol.keyspace import Family, Keyspace
 from leasehold.protocol.names import CallId, ClassName, Holder, OwnerName, Resource, ResourceId, Tenant, TypeName
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from leasehold.sidecar.capture.listener import Address, RelaySettings
 from leasehold.sidecar.capture.relay import Link
 from leasehold.sidecar.capture.sides import OwnerSide
 from leasehold.sidecar.observe.matching import Matcher
 from leasehold.sidecar.ports import Outcome
-
 from tests.fakes.relay import CountingMetrics, ManualRegistrar, Rules, rules
 from tests.properties.test_http1 import CONVERSATIONS, Conversation, cut
 
@@ -35,6 +35,9 @@ class Wire:
         assert not self.ended
         assert not self.closed
         self.written += data
+
+    def can_write_eof(self) -> bool:
+        return True
 
     def write_eof(self) -> None:
         self.ended = True

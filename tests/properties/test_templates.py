@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from leasehold.protocol.templates import BadTemplate, PathTemplate, UnsafeId
 
 ids = st.one_of(

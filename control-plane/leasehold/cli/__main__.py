@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 
 import click
+
+from leasehold.cli.capture import commands as capturing
 from leasehold.cli.demo.command import demo
 from leasehold.cli.doctor.command import doctor
 from leasehold.cli.inspect import commands as inspecting
@@ -97,7 +99,7 @@ def print_version() -> None:
     click.echo(f"leasehold {version('leasehold')}")
 
 
-for command in (*inspecting.COMMANDS, *ruling.COMMANDS, *operating.COMMANDS, doctor, run, demo):
+for command in (*inspecting.COMMANDS, *ruling.COMMANDS, *operating.COMMANDS, *capturing.COMMANDS, doctor, run, demo):
     main.add_command(command)
 
 if __name__ == "__main__":

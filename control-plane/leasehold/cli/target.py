@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import click
+
 from leasehold.protocol.errors import AccessDenied, NoSpace, StoreError, Unavailable, Uncertain
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig, TlsConfig

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 from aiohttp import web
+
 from leasehold.control_plane.core.facts import Entry, HolderEntry
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Holding, State, as_permitted, state_of

@@ -16,6 +16,7 @@ from typing import Self
 
 import structlog
 from aiohttp import web
+
 from leasehold.control_plane.api import api_routes
 from leasehold.control_plane.brake import Brake
 from leasehold.control_plane.collector import Collector

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
+
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.warmup import WarmUp
 from leasehold.control_plane.ticking import written_now

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
+
 from leasehold.control_plane.brake import Brake
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step, Sweeping

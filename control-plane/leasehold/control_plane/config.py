@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+
 from leasehold.protocol.configuration import BadConfiguration, Seconds, read
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.names import NAME_EXPECTED, is_name

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
+
 from leasehold.control_plane.core.backlog import Backlog
 from leasehold.control_plane.ticking import Bell
 from leasehold.protocol.errors import StoreError

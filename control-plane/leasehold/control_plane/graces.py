@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import structlog
+
 from leasehold.control_plane.core.backlog import backoff_ceiling
 from leasehold.control_plane.core.epochs import Close, Command, Drop, Epochs, LookAt, Open, grace_seconds
 from leasehold.control_plane.core.index import Index

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
+
 from leasehold.control_plane.ticking import Bell, written_now
 from leasehold.protocol.errors import LeaseNotFound, StoreError, Uncertain
 from leasehold.protocol.keyspace import Keyspace

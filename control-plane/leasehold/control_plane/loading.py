@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 import structlog
+
 from leasehold.protocol.configuration import BadConfiguration, Seconds, convert
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.keyspace import Keyspace

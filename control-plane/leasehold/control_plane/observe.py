@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
+
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.ticking import Bell
 from leasehold.protocol.errors import Compacted, LeaseholdError, StoreError

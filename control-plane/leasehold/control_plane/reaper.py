@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import structlog
+
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step
 from leasehold.control_plane.core.verdict import Condemnable, Evidence, Keep, Ripe, ripe, unheld

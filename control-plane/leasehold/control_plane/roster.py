@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import structlog
+
 from leasehold.control_plane.core.facts import HolderEntry
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.metrics import Metrics

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import msgspec
 import structlog
+
 from leasehold.control_plane.core.backlog import backoff_ceiling
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step

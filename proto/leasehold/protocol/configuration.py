@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 import yaml
+
 from leasehold.protocol.errors import LeaseholdError
 
 EX_CONFIG = 78

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import msgspec
+
 from leasehold.protocol.errors import LeaseholdError
 
 

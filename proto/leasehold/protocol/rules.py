@@ -16,10 +16,13 @@ from urllib.parse import urlsplit
 import jmespath
 import jmespath.exceptions
 import msgspec
+
 from leasehold.protocol.configuration import BadConfiguration, Mistake, Seconds, convert, read
 from leasehold.protocol.names import NAME_EXPECTED, ClassName, is_name
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.templates import BadTemplate, PathTemplate
+
+_PROTO_NAME = "[A-Za-z_][A-Za-z0-9_]*"
 
 
 class On(StrEnum):
@@ -65,25 +68,74 @@ class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     pass
 
 
-class Source(_Model, frozen=True):
-    """Where a text comes from in a call: exactly one of the first three.
+class Side(StrEnum):
+    """Which half of a call."""
 
-    ``json``: a JMESPath expression over the response body. ``header``: a response header, its whole value or what
-    ``pattern`` (a path template) finds in it. ``path``: a variable of the rule's path.
+    REQUEST = "request"
+    RESPONSE = "response"
+
+
+class Message(_Model, frozen=True, rename={"side": "from"}):
+    """A field of a gRPC message, from the outside in: by numbers (``"1.2"``), or by names (``"blob.id"``), for which
+    the owner needs a ``descriptor_set``. Of a stream of messages the first is meant."""
+
+    field: str
+    side: Side = Side.RESPONSE
+
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """The path in numbers; ``None`` where it is given in names."""
+        parts = self.field.split(".")
+        return tuple(int(part) for part in parts) if all(re.fullmatch("[0-9]{1,9}", part) for part in parts) else None
+
+
+class Source(_Model, frozen=True):
+    """Where a text comes from in a call: exactly one of the first four.
+
+    ``json``: a JMESPath expression over the response body. ``header``: a response header (in gRPC: metadata), its whole
+    value or what ``pattern`` (a path template) finds in it. ``path``: a variable of the rule's path. ``grpc``: a field
+    of a gRPC message.
     """
 
     json: str | None = None
     header: str | None = None
     path: str | None = None
+    grpc: Message | None = None
     pattern: str | None = None
 
 
-class Match(_Model, frozen=True):
-    """Which calls. ``method`` is one or several; ``status`` lists response codes; ``path`` is a template."""
+class GrpcMatch(_Model, frozen=True):
+    """Which gRPC calls. ``service`` with its package; ``method`` is one or several; ``status`` lists gRPC codes.
 
+    ``streaming``: the owner answers with a stream, whose end may be far away. Then its first message decides, and its
+    status is not waited for.
+    """
+
+    service: str
     method: str | tuple[str, ...]
-    path: str
-    status: tuple[int, ...]
+    status: tuple[int, ...] = (0,)
+    streaming: bool = False
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return (self.method,) if isinstance(self.method, str) else self.method
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What HTTP/2 sees of it."""
+        return tuple(f"/{self.service}/{method}" for method in self.methods)
+
+
+class Match(_Model, frozen=True):
+    """Which calls: either ``grpc``, or the other three.
+
+    ``method`` is one or several; ``status`` lists response codes; ``path`` is a template.
+    """
+
+    method: str | tuple[str, ...] = ()
+    path: str = ""
+    status: tuple[int, ...] = ()
+    grpc: GrpcMatch | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -162,7 +214,8 @@ class Owner(_Model, frozen=True):
     """A service that stores resources and can delete them.
 
     ``hosts`` are the authorities or addresses by which callers reach it; ``endpoint`` is where the collector calls
-    it. ``headers`` and the bearer token go along with the collector's own calls only.
+    it. ``headers`` and the bearer token go along with the collector's own calls only. ``descriptor_set`` is a file that
+    ``protoc --include_imports --descriptor_set_out`` wrote; it names the fields of gRPC messages.
     """
 
     name: str
@@ -175,6 +228,7 @@ class Owner(_Model, frozen=True):
     tls: Tls | None = None
     bearer_token_file: str | None = None
     headers: dict[str, str] = {}
+    descriptor_set: str | None = None
 
     def delete_of(self, kind: str) -> DeleteCall | None:
         """How resources of this type are deleted; ``None`` if they cannot be."""
@@ -305,6 +359,8 @@ def _calls_nonsense(where: str, calls: Calls, owner: Owner) -> Iterator[tuple[st
     if calls.read is not None:
         yield from _template_nonsense(f"{where}read.path", calls.read.path, "id")
         if calls.read.incarnation is not None:
+            if calls.read.incarnation.grpc is not None:
+                yield f"{where}read.incarnation.grpc", "a read is an HTTP call: expected json or header"
             yield from _source_nonsense(f"{where}read.incarnation", calls.read.incarnation, None)
 
 
@@ -331,10 +387,11 @@ def _rule_nonsense(rule: Rule, owner: Owner | None) -> Iterator[tuple[str, str]]
         yield "owner", f"expected the name of an owner of this file, got {rule.owner!r}"
     elif rule.mode is Mode.SWEEP and rule.on is On.CREATE and owner.delete_of(rule.type) is None:
         yield "mode", f"sweep needs a delete, and owner {owner.name} has none for type {rule.type}"
-    yield from _match_nonsense(rule)
-    yield from _source_nonsense("id", rule.id, _variables(rule.match.path))
-    if rule.incarnation is not None:
-        yield from _source_nonsense("incarnation", rule.incarnation, _variables(rule.match.path))
+    yield from _match_nonsense(rule.match)
+    for field, source in (("id", rule.id), ("incarnation", rule.incarnation)):
+        if source is not None:
+            yield from _source_nonsense(field, source, _variables(rule.match.path))
+            yield from _face_nonsense(field, source, rule.match, owner)
     yield from _holding_nonsense(rule)
     if rule.id_pattern is not None:
         try:
@@ -343,18 +400,56 @@ def _rule_nonsense(rule: Rule, owner: Owner | None) -> Iterator[tuple[str, str]]
             yield "id_pattern", f"expected a regular expression: {error}"
 
 
-def _match_nonsense(rule: Rule) -> Iterator[tuple[str, str]]:
-    if not rule.match.methods:
+def _match_nonsense(match: Match) -> Iterator[tuple[str, str]]:
+    if match.grpc is not None:
+        yield from _grpc_nonsense(match.grpc)
+        for field in ("method", "path", "status"):
+            if getattr(match, field):
+                yield f"match.{field}", "expected either grpc, or method, path and status; got both"
+        return
+    if not match.methods:
         yield "match.method", "expected at least one method"
-    for method in rule.match.methods:
+    for method in match.methods:
         if not re.fullmatch(r"[A-Z]+", method):
             yield "match.method", f"expected an upper-case HTTP method, got {method!r}"
-    yield from _template_nonsense("match.path", rule.match.path, None)
-    if not rule.match.status:
+    yield from _template_nonsense("match.path", match.path, None)
+    if not match.status:
         yield "match.status", "expected at least one response code"
-    for n, status in enumerate(rule.match.status):
+    for n, status in enumerate(match.status):
         if not 200 <= status <= 599:
             yield f"match.status[{n}]", f"expected a final response code (200 to 599), got {status}"
+
+
+def _grpc_nonsense(match: GrpcMatch) -> Iterator[tuple[str, str]]:
+    if not re.fullmatch(rf"{_PROTO_NAME}(\.{_PROTO_NAME})*", match.service):
+        yield "match.grpc.service", f"expected a service with its package, like blobs.v1.Blobs, got {match.service!r}"
+    if not match.methods:
+        yield "match.grpc.method", "expected at least one method"
+    for method in match.methods:
+        if not re.fullmatch(_PROTO_NAME, method):
+            yield "match.grpc.method", f"expected the name of a gRPC method, like CreateBlob, got {method!r}"
+    if not match.status:
+        yield "match.grpc.status", "expected at least one gRPC status code"
+    for n, status in enumerate(match.status):
+        if not 0 <= status <= 16:
+            yield f"match.grpc.status[{n}]", f"expected a gRPC status code (0 to 16), got {status}"
+    if match.streaming and 0 not in match.status:
+        yield "match.grpc.streaming", "a stream whose first message decides counts as status 0: expected 0 in status"
+
+
+def _face_nonsense(where: str, source: Source, match: Match, owner: Owner | None) -> Iterator[tuple[str, str]]:
+    """A source that the matched calls cannot have."""
+    if match.grpc is not None and source.json is not None:
+        yield f"{where}.json", "a gRPC message is not JSON: expected grpc: {field: ...} or header"
+    if source.grpc is None:
+        return
+    if match.grpc is None:
+        yield f"{where}.grpc", "expected only beside match.grpc"
+    if source.grpc.numbers is None and owner is not None and owner.descriptor_set is None:
+        yield (
+            f"{where}.grpc.field",
+            f"names are read with a descriptor_set, and owner {owner.name} has none: expected one, or numbers",
+        )
 
 
 def _holding_nonsense(rule: Rule) -> Iterator[tuple[str, str]]:
@@ -378,9 +473,9 @@ def _holding_nonsense(rule: Rule) -> Iterator[tuple[str, str]]:
 
 
 def _source_nonsense(where: str, source: Source, variables: tuple[str, ...] | None) -> Iterator[tuple[str, str]]:
-    given = [name for name in ("json", "header", "path") if getattr(source, name) is not None]
+    given = [name for name in ("json", "header", "path", "grpc") if getattr(source, name) is not None]
     if len(given) != 1:
-        yield where, f"expected exactly one of json, header, path; got {' and '.join(given) or 'none'}"
+        yield where, f"expected exactly one of json, header, path, grpc; got {' and '.join(given) or 'none'}"
     if source.json is not None:
         try:
             jmespath.compile(source.json)
@@ -389,10 +484,20 @@ def _source_nonsense(where: str, source: Source, variables: tuple[str, ...] | No
     if source.path is not None and source.path not in (variables or ()):
         known = ", ".join(variables or ()) or "none here"
         yield f"{where}.path", f"expected a variable of match.path ({known}), got {source.path!r}"
+    if source.grpc is not None:
+        yield from _message_nonsense(f"{where}.grpc.field", source.grpc)
     if source.pattern is not None:
         if source.header is None:
             yield f"{where}.pattern", "expected only beside header"
         yield from _template_nonsense(f"{where}.pattern", source.pattern, "id")
+
+
+def _message_nonsense(where: str, message: Message) -> Iterator[tuple[str, str]]:
+    if message.numbers is None:
+        if not re.fullmatch(rf"{_PROTO_NAME}(\.{_PROTO_NAME})*", message.field):
+            yield where, f'expected field numbers ("1.2") or names ("blob.id"), got {message.field!r}'
+    elif not all(0 < number < 1 << 29 for number in message.numbers):
+        yield where, f"expected field numbers from 1 to {(1 << 29) - 1}, got {message.field!r}"
 
 
 def _template_nonsense(where: str, text: str, needs: str | None) -> Iterator[tuple[str, str]]:

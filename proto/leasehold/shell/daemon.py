@@ -18,6 +18,7 @@ from typing import TypeVar
 import click
 import structlog
 import uvloop
+
 from leasehold.protocol.configuration import EX_CONFIG, BadConfiguration, Mistake
 from leasehold.shell.logs import configure_logs
 

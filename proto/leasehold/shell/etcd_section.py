@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+
 from leasehold.protocol.configuration import Seconds
 from leasehold.protocol.etcd.config import EtcdConfig, TlsConfig
 

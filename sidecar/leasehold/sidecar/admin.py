@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+
 from leasehold.protocol.names import Holder
 from leasehold.shell.health import health_routes
 from leasehold.sidecar.holds.committer import Committer

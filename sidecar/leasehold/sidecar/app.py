@@ -15,16 +15,21 @@ from functools import lru_cache
 
 import structlog
 from aiohttp import web
+
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Holder
 from leasehold.protocol.ports import Clock
 from leasehold.shell.daemon import Lifetime
 from leasehold.sidecar.admin import Inside, admin_app
+from leasehold.sidecar.capture.budget import Budget
+from leasehold.sidecar.capture.descriptors import fitting_connections
 from leasehold.sidecar.capture.forward_proxy import ForwardProxyListener
 from leasehold.sidecar.capture.listener import Address, Listener, RelaySettings
+from leasehold.sidecar.capture.transparent import TransparentListener
 from leasehold.sidecar.capture.upstream import UpstreamListener
 from leasehold.sidecar.config import Capture, GrpcProbe, HttpProbe, Settings, pace_of
+from leasehold.sidecar.holds.assistant import Assistant, KeeperHelp, NoHelp
 from leasehold.sidecar.holds.cache import Cache
 from leasehold.sidecar.holds.committer import Committer
 from leasehold.sidecar.holds.etcd import Etcd
@@ -64,11 +69,28 @@ class LoopClock:
 class Holds:
     """The lease side, put together. Used by ``serve`` and by the benchmark."""
 
-    def __init__(self, settings: Settings, client: EtcdClient, host: Host, metrics: SidecarMetrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client: EtcdClient,
+        host: Host,
+        metrics: SidecarMetrics,
+        assistant: KeeperHelp | None = None,
+    ) -> None:
         self.clock: Clock = LoopClock()
         keys = Keyspace(settings.tenant)
         deadline = settings.etcd.deadline_seconds
-        self.etcd = Etcd(client, client, client, keys, self.clock, settings.service, settings.instance, deadline)
+        self.etcd = Etcd(
+            client,
+            client,
+            client,
+            keys,
+            self.clock,
+            settings.service,
+            settings.instance,
+            deadline,
+            assistant or NoHelp(),
+        )
         self.journal = Journal(settings.journal, metrics, whose=f"{settings.tenant}/{settings.service}")
         self.cache = Cache(self.journal.state)
         self.holders = Holders(self.etcd, self.journal, metrics, self._wake)
@@ -116,11 +138,13 @@ class Holds:
 async def serve(settings: Settings, lifetime: Lifetime) -> None:
     """Serve until told to stop. Raises ``OSError`` for a port or a journal that cannot be had."""
     metrics = SidecarMetrics()
+    assistant = Assistant(lambda: EtcdClient(settings.etcd), metrics.renewal_helped)
     async with EtcdClient(settings.etcd) as client:
-        holds = Holds(settings, client, _host(settings), metrics)
+        holds = Holds(settings, client, _host(settings), metrics, assistant)
         holds.open()
         try:
-            await _serve(settings, lifetime, holds, metrics)
+            with assistant:
+                await _serve(settings, lifetime, holds, metrics)
         except BaseExceptionGroup as group:
             cause = _only_one(group)
             if isinstance(cause, OSError):
@@ -142,8 +166,9 @@ async def _serve(settings: Settings, lifetime: Lifetime, holds: Holds, metrics: 
     rules.on_change(holds.tenure.apply_rules)
     rules.on_change(holds.rounds.apply_rules)
     health = RulesHealth()
+    budget = Budget(fitting_connections(settings.limits.connections), settings.limits.held_bytes)
     async with asyncio.TaskGroup() as tasks:
-        background = [tasks.create_task(holds.run()), tasks.create_task(_look_after(holds, metrics))]
+        background = [tasks.create_task(holds.run()), tasks.create_task(_look_after(holds, budget, metrics))]
         if settings.rules is not None:
             rules.replace(settings.rules)
         else:
@@ -153,7 +178,12 @@ async def _serve(settings: Settings, lifetime: Lifetime, holds: Holds, metrics: 
         await holds.tenure.begun.wait()
         inside = Inside(holds.journal, holds.committer, holds.holders, holds.tenure, health, metrics)
         relay = RelaySettings(
-            holds.registrar, rules, metrics, drain_deadline=RELAY_DRAIN_SECONDS, new_call=holds.tenure.new_call
+            holds.registrar,
+            rules,
+            metrics,
+            drain_deadline=RELAY_DRAIN_SECONDS,
+            new_call=holds.tenure.new_call,
+            budget=budget,
         )
         await _serve_ports(settings, lifetime, admin_app(metrics, inside), relay, holds.holders.process)
         await holds.flush()
@@ -180,18 +210,21 @@ async def _serve_ports(
 
 
 async def _open_way(capture: Capture, relay: RelaySettings, ways: list[Listener]) -> dict[str, str]:
-    way: Listener
-    if capture.to is None:
-        way, mode, more = ForwardProxyListener(capture.listen, relay), "forward-proxy", {}
-    else:
-        way = UpstreamListener(capture.listen, capture.to, relay)
-        mode, more = "upstream", {"to": str(capture.to)}
+    way = _way(capture, relay)
     bound = Address(*await way.start())
     ways.append(way)
-    return {"mode": mode, "listen": str(bound), **more}
+    return {"mode": capture.mode, "listen": str(bound), **({} if capture.to is None else {"to": str(capture.to)})}
 
 
-async def _look_after(holds: Holds, metrics: SidecarMetrics) -> None:
+def _way(capture: Capture, relay: RelaySettings) -> Listener:
+    if capture.to is not None:
+        return UpstreamListener(capture.listen, capture.to, relay, capture.tls, capture.mark)
+    if capture.mode == "transparent":
+        return TransparentListener(capture.listen, relay, capture.tls, capture.mark)
+    return ForwardProxyListener(capture.listen, relay)
+
+
+async def _look_after(holds: Holds, budget: Budget, metrics: SidecarMetrics) -> None:
     """Let go of what is idle, tell the gauges, and notice when the event loop is late."""
     clock, ticks = holds.clock, 0
     while True:
@@ -207,6 +240,7 @@ async def _look_after(holds: Holds, metrics: SidecarMetrics) -> None:
         for keeper in holds.holders.keepers.values():
             metrics.belief_is(keeper.life.kind, keeper.seconds_of_belief())
         metrics.timers_are(len(holds.timers))
+        metrics.relay_is(budget.connections, budget.held)
         metrics.host_is(holds.holders.process is not None)
 
 

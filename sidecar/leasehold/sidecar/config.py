@@ -17,14 +17,21 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+
 from leasehold.protocol.configuration import BadConfiguration, Seconds, read
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.names import NAME_EXPECTED, ServiceName, Tenant, is_instance, is_name
 from leasehold.protocol.rules import RuleSet, load_rules
 from leasehold.shell.daemon import read_configuration
 from leasehold.shell.etcd_section import EtcdSection
+from leasehold.sidecar.capture.budget import CONNECTIONS, HELD_BYTES
+from leasehold.sidecar.capture.dialler import OwnerTls
 from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.host.probes import Pace
+
+CaptureMode = Literal["upstream", "forward-proxy", "transparent"]
+_MEMORY = re.compile(r"(\d{1,9})(KiB|MiB|GiB)")
+_MEMORY_UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
 class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,12 +85,37 @@ class HostSection(_Model, frozen=True):
     grpc: GrpcProbe | None = None
 
 
-class CaptureSection(_Model, frozen=True):
-    """One way in. ``to`` belongs to ``mode: upstream``."""
+class OwnerTlsSection(_Model, frozen=True):
+    """TLS that we speak to the owner. Files in PEM, relative to the configuration's folder; ``{}``: system CAs.
 
-    mode: Literal["upstream", "forward-proxy"]
+    ``alpn`` is what we offer: nothing, or what the app speaks (``[h2]`` for gRPC).
+    """
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None
+    alpn: tuple[str, ...] = ()
+
+
+class CaptureSection(_Model, frozen=True):
+    """One way in. ``to`` belongs to ``mode: upstream``, ``tls`` to that and to ``mode: transparent``.
+
+    ``mark``: set on our connections to owners, for the firewall; needs CAP_NET_ADMIN.
+    """
+
+    mode: CaptureMode
     listen: str
     to: str | None = None
+    tls: OwnerTlsSection | None = None
+    mark: int | None = None
+
+
+class LimitsSection(_Model, frozen=True):
+    """What the relay may use. Beyond ``connections`` new ones are reset; beyond ``memory`` holds end early."""
+
+    connections: int = CONNECTIONS
+    memory: str = f"{HELD_BYTES // 1024 // 1024}MiB"
 
 
 class RulesSection(_Model, frozen=True):
@@ -109,6 +141,7 @@ class Document(_Model, frozen=True):
     lease: LeaseSection = LeaseSection()
     host: HostSection = HostSection()
     capture: tuple[CaptureSection, ...] = ()
+    limits: LimitsSection = LimitsSection()
     rules: RulesSection = RulesSection()
     journal: str | None = None
     admin: AdminSection = AdminSection()
@@ -116,10 +149,21 @@ class Document(_Model, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """One way in; ``to`` is ``None`` for the forward proxy."""
+    """One way in; ``to`` is known for ``upstream`` only."""
 
+    mode: CaptureMode
     listen: Address
-    to: Address | None
+    to: Address | None = None
+    tls: OwnerTls | None = None
+    mark: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the relay may use."""
+
+    connections: int = CONNECTIONS
+    held_bytes: int = HELD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +181,7 @@ class Settings:
     rules: RuleSet | None
     journal: Path
     admin: Address
+    limits: Limits = Limits()
 
 
 def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -182,7 +227,8 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
     yield from document.etcd.nonsense(folder)
     yield from _lease_nonsense(document.lease)
     yield from _host_nonsense(document.host)
-    yield from _capture_nonsense(document.capture, document.admin.listen)
+    yield from _capture_nonsense(document.capture, document.admin.listen, folder)
+    yield from _limits_nonsense(document.limits)
     if (document.rules.file is not None) == document.rules.etcd:
         yield "rules", "expected exactly one of: file: <path>, etcd: true"
     yield from _journal_nonsense(document.journal, folder)
@@ -201,6 +247,14 @@ def _name_nonsense(document: Document) -> Iterator[tuple[str, str]]:
             "instance",
             f"expected 1 to 200 letters, digits, '.', '_', '~', ':', '+' or '-', got {document.instance!r}",
         )
+
+
+def _tls_nonsense(where: str, tls: OwnerTlsSection, folder: Path) -> Iterator[tuple[str, str]]:
+    if (tls.cert is None) != (tls.key is None):
+        yield where, "expected cert and key together"
+    for field, file in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
+        if file is not None and not os.access(folder / file, os.R_OK):
+            yield f"{where}.{field}", f"cannot be read: {file}"
 
 
 def _lease_nonsense(lease: LeaseSection) -> Iterator[tuple[str, str]]:
@@ -229,7 +283,7 @@ def _host_nonsense(host: HostSection) -> Iterator[tuple[str, str]]:
             yield f"host.{name}.failures", f"expected at least 1, got {probe.failures}"
 
 
-def _capture_nonsense(capture: tuple[CaptureSection, ...], admin: str) -> Iterator[tuple[str, str]]:
+def _capture_nonsense(capture: tuple[CaptureSection, ...], admin: str, folder: Path) -> Iterator[tuple[str, str]]:
     if not capture:
         yield "capture", 'expected at least one way in, e.g. {mode: forward-proxy, listen: "127.0.0.1:15002"}'
     taken = {admin}
@@ -238,13 +292,39 @@ def _capture_nonsense(capture: tuple[CaptureSection, ...], admin: str) -> Iterat
         if way.listen in taken and not way.listen.endswith(":0"):
             yield f"capture[{n}].listen", f"expected each address once, admin.listen included; got {way.listen} again"
         taken.add(way.listen)
-        if way.mode == "upstream":
-            if way.to is None:
-                yield f"capture[{n}].to", "missing; mode: upstream expects the owner's host:port"
-            else:
-                yield from _address_nonsense(f"capture[{n}].to", way.to, least_port=1)
-        elif way.to is not None:
-            yield f"capture[{n}].to", "expected only beside mode: upstream"
+        for field, problem in _way_nonsense(way, folder):
+            yield f"capture[{n}].{field}", problem
+
+
+def _way_nonsense(way: CaptureSection, folder: Path) -> Iterator[tuple[str, str]]:
+    if way.mode != "upstream" and way.to is not None:
+        yield "to", "expected only beside mode: upstream"
+    elif way.mode == "upstream" and way.to is None:
+        yield "to", "missing; mode: upstream expects the owner's host:port"
+    elif way.to is not None:
+        yield from _address_nonsense("to", way.to, least_port=1)
+    if way.tls is not None:
+        yield from _tls_nonsense("tls", way.tls, folder)
+        if way.mode == "forward-proxy":
+            yield "tls", "expected only beside mode: upstream or mode: transparent"
+        if not all(0 < len(name) < 256 and name.isascii() for name in way.tls.alpn):
+            yield "tls.alpn", f"expected names of protocols such as h2, got {list(way.tls.alpn)}"
+    if way.mark is not None and way.mode == "forward-proxy":
+        yield "mark", "expected only beside mode: upstream or mode: transparent"
+    if way.mark is not None and not 0 < way.mark < 2**32:
+        yield "mark", f"expected 1 to {2**32 - 1}, got {way.mark}"
+
+
+def _limits_nonsense(limits: LimitsSection) -> Iterator[tuple[str, str]]:
+    if limits.connections < 1:
+        yield "limits.connections", f"expected at least 1, got {limits.connections}"
+    if not _memory(limits.memory):
+        yield "limits.memory", f"expected an amount like 512KiB, 64MiB or 1GiB, got {limits.memory!r}"
+
+
+def _memory(text: str) -> int:
+    found = _MEMORY.fullmatch(text)
+    return int(found[1]) * _MEMORY_UNITS[found[2]] if found else 0
 
 
 def _address_nonsense(where: str, text: str, least_port: int = 0) -> Iterator[tuple[str, str]]:
@@ -293,14 +373,24 @@ def _settings(document: Document, rules: RuleSet | None, folder: Path, hostname:
         ttl_seconds=math.ceil(document.lease.ttl),
         service_ttl_seconds=math.ceil(document.lease.service_ttl),
         host=kind,
-        capture=tuple(
-            Capture(Address.parse(way.listen), None if way.to is None else Address.parse(way.to))
-            for way in document.capture
-        ),
+        capture=tuple(_capture(way, folder) for way in document.capture),
         rules=rules,
         journal=folder / document.journal,
         admin=Address.parse(document.admin.listen),
+        limits=Limits(document.limits.connections, _memory(document.limits.memory)),
     )
+
+
+def _capture(way: CaptureSection, folder: Path) -> Capture:
+    to = None if way.to is None else Address.parse(way.to)
+    return Capture(way.mode, Address.parse(way.listen), to, _owner_tls(way.tls, folder), way.mark)
+
+
+def _owner_tls(tls: OwnerTlsSection | None, folder: Path) -> OwnerTls | None:
+    if tls is None:
+        return None
+    ca, cert, key = (None if file is None else str(folder / file) for file in (tls.ca, tls.cert, tls.key))
+    return OwnerTls(ca, cert, key, tls.server_name, tls.alpn)
 
 
 def _instance(hostname: str) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from time import monotonic
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
 from leasehold.sidecar.capture.metrics_port import Direction
 from leasehold.sidecar.holds.entries import Operation
 from leasehold.sidecar.ports import Outcome
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 MEMBERS = (1, 2, 5, 10, 20, 50, 100)
@@ -34,6 +35,7 @@ class SidecarMetrics:
     def _connections_and_calls(self) -> None:
         self._opened = self._counter("connections_opened", "Connections accepted")
         self._closed = self._counter("connections_closed", "Connections that ended")
+        self._refused = self._counter("refused_connections", "Accepted and reset at once", "reason")
         self._connect_failed = self._counter("connect_failures", "Owners that could not be reached", "reason")
         self._gave_up = self._counter("observer_gave_up", "HTTP that turned into a plain relay", "reason")
         self._uninspected = self._counter("uninspected_connections", "Relayed blind on purpose", "reason")
@@ -41,6 +43,7 @@ class SidecarMetrics:
         self._unusable = self._counter("unusable_calls", "Matched, but without a usable id", "rule", "reason")
         self._held = self._histogram("hold_seconds", "How long bytes were kept back", SECONDS, "direction")
         self._deadline_passed = self._counter("hold_deadlines_passed", "Holds that ended unregistered", "rule")
+        self._released_early = self._counter("holds_released_early", "Holds that the memory cap ended", "direction")
         self._calls_rejected = self._counter("rejected_calls", "Answered 503 before they left", "rule")
 
     def _holds(self) -> None:
@@ -57,6 +60,7 @@ class SidecarMetrics:
         self._operations_rejected = self._counter("rejected_operations", "Refused by etcd as malformed")
         self._renewals = self._counter("lease_renewals", "Renewals asked for", "kind", "result")
         self._late_renewals = self._counter("lease_renewals_late", "Renewals begun late: the loop stalled", "kind")
+        self._renewals_helped = self._counter("lease_renewals_helped", "Renewed for a loop that was late", "result")
         self._reattached = self._counter("reattachments", "Beacons that were gone and put back", "kind")
         self._journal_damage = self._counter("journal_damage", "Journal lines that could not be read", "kind")
         self._journal_failures = self._counter("journal_failures", "Writes that the disk refused")
@@ -71,6 +75,8 @@ class SidecarMetrics:
         self._timers = self._gauge("timers", "Beacons that nobody renews")
         self._host_alive = self._gauge("host_alive", "1 while there is somebody to hold for")
         self._rules = self._gauge("rules", "Rules in use")
+        self._connections = self._gauge("connections", "Connections that are open")
+        self._held_bytes = self._gauge("held_bytes", "Bytes kept back, of all connections together")
         self._lag = self._histogram("event_loop_lag_seconds", "How late the event loop was", SECONDS)
 
     # --- RelayMetrics -------------------------------------------------------------------------------------------
@@ -80,6 +86,9 @@ class SidecarMetrics:
 
     def connection_closed(self) -> None:
         self._closed.inc()
+
+    def connection_refused(self, reason: str) -> None:
+        self._refused.labels(reason).inc()
 
     def connect_failed(self, reason: str) -> None:
         self._connect_failed.labels(reason).inc()
@@ -105,6 +114,9 @@ class SidecarMetrics:
 
     def deadline_passed(self, rule: str) -> None:
         self._deadline_passed.labels(rule).inc()
+
+    def released_early(self, direction: Direction) -> None:
+        self._released_early.labels(direction).inc()
 
     def rejected(self, rule: str) -> None:
         self._calls_rejected.labels(rule).inc()
@@ -156,6 +168,10 @@ class SidecarMetrics:
     def renewal_late(self, kind: str) -> None:
         self._late_renewals.labels(kind).inc()
 
+    def renewal_helped(self, result: str) -> None:
+        """Called from the assistant's thread; counters stand that."""
+        self._renewals_helped.labels(result).inc()
+
     def reattached(self, kind: str) -> None:
         self._reattached.labels(kind).inc()
 
@@ -187,6 +203,10 @@ class SidecarMetrics:
 
     def rules_are(self, count: int) -> None:
         self._rules.set(count)
+
+    def relay_is(self, connections: int, held_bytes: int) -> None:
+        self._connections.set(connections)
+        self._held_bytes.set(held_bytes)
 
     def lagged(self, seconds: float) -> None:
         self._lag.observe(seconds)

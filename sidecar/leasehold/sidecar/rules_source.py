@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 import structlog
+
 from leasehold.protocol.configuration import BadConfiguration
 from leasehold.protocol.errors import Compacted, StoreError
 from leasehold.protocol.keyspace import Family
@@ -24,6 +25,7 @@ from leasehold.protocol.rules import RuleSet, rules_from_documents
 from leasehold.protocol.store import Change
 from leasehold.sidecar.holds.etcd import Etcd
 from leasehold.sidecar.observe.matching import Matcher
+from leasehold.sidecar.schemas import compile_rules
 
 log = structlog.get_logger()
 
@@ -56,7 +58,7 @@ class CurrentRules:
         if rules == self.rules:
             return
         self.rules = rules
-        self.matcher = Matcher.compile(rules)
+        self.matcher = compile_rules(rules)
         self._metrics.rules_are(len(rules.rules))
         log.info("rules_applied", owners=len(rules.owners), rules=len(rules.rules))
         for then in self._on_change:

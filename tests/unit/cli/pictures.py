@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+
 from leasehold.cli.inspect.survey import Survey, survey
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import ClassName, Holder, LeaseId, OwnerName, Resource, Revision, RuleName, Tenant

@@ -10,7 +10,6 @@ from leasehold.cli.inspect.states import resource_views
 from leasehold.protocol.names import Resource
 from leasehold.protocol.records import GraveRecord, encode
 from leasehold.protocol.rules import Mode, load_rules, permitted_mode, warnings
-
 from tests.unit.cli.pictures import BLOB, KEYS, MAKER, OTHER, USER, Picture, abandoned
 
 SWEPT_ONE, KEPT, TIDIED, FOREIGN = (resource("crate", name) for name in ("swept", "kept", "tidied", "foreign"))

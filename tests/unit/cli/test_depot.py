@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+
 from leasehold.cli.demo.depot import Depot, Face, parse_faults
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from leasehold.cli.doctor import findings
 from leasehold.cli.doctor.findings import Finding, Level
 from leasehold.cli.doctor.known_bad import defects_of, fixed_in, parse_version
@@ -10,7 +11,6 @@ from leasehold.protocol.errors import Unavailable
 from leasehold.protocol.etcd.cluster import Member, Unreachable
 from leasehold.protocol.names import Revision
 from leasehold.protocol.store import MemberStatus
-
 from tests.unit.cli.pictures import Picture, abandoned
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from leasehold.cli.inspect.survey import Survey, survey
 from leasehold.cli.operate.rules import document, plan, transactions
 from leasehold.protocol.configuration import BadConfiguration
 from leasehold.protocol.names import Revision
 from leasehold.protocol.rules import RuleSet, rules_from_documents
 from leasehold.protocol.store import MAX_OPERATIONS
-
 from tests.unit.cli.pictures import KEYS, OWNER, RULE, Picture
 
 WANTED = rules_from_documents([OWNER], [RULE], "test")

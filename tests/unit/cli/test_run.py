@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from leasehold.cli.run import gate
 from leasehold.cli.run.configuration import derived, environment
 from leasehold.cli.run.pair import GATE
@@ -45,6 +46,12 @@ def test_what_was_relative_to_the_written_file_is_so_no_more() -> None:
 @pytest.mark.parametrize("text", ["etcd: 1", "etcd: {tls: [ca]}", "rules: rules.yaml", "journal: [a]"])
 def test_what_is_no_file_is_left_to_the_sidecar_to_refuse(text: str) -> None:
     assert json.loads(derive(text))
+
+
+def test_files_of_the_tls_to_owners_are_found_from_anywhere() -> None:
+    way = "{mode: upstream, listen: 'a:1', to: 'b:2', tls: {ca: ca.pem, key: /k.pem, server_name: b, alpn: [h2]}}"
+    tls = json.loads(derive(f"capture: [{way}, nonsense]"))["capture"][0]["tls"]
+    assert tls == {"ca": "/etc/app/ca.pem", "key": "/k.pem", "server_name": "b", "alpn": ["h2"]}
 
 
 @pytest.mark.parametrize("text", ["- a list", "text", ": ["])

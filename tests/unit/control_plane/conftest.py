@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
+
 from leasehold.control_plane import observe
 from leasehold.protocol.etcd.client import EtcdClient
-
 from tests.fakes.etcd import FakeEtcd
 from tests.unit.control_plane.stage import Stage
 from tests.unit.control_plane.world import Owner

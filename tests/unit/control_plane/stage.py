@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from leasehold.control_plane.app import ControlPlane
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.rules import RuleSet
-
 from tests.fakes.etcd import FakeEtcd
 from tests.unit.control_plane.standing_clock import StandingClock
 from tests.unit.control_plane.world import Owner, World, rules

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.lifecycle import State
-
 from tests.fakes.etcd import FakeEtcd
 from tests.unit.control_plane.world import World, blob, eventually, rules, state, world
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from leasehold.control_plane.config import load_config
 from leasehold.protocol.configuration import BadConfiguration
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
+
 from leasehold.control_plane import app
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.lifecycle import State, Step
@@ -21,8 +23,6 @@ from leasehold.protocol.names import Instant, Resource
 from leasehold.protocol.records import ArmedRecord, ClusterRecord, encode
 from leasehold.protocol.store import Delete, Put, Txn, TxnResult
 from leasehold.shell.daemon import STOP_WITHIN_SECONDS, Lifetime
-from structlog.testing import capture_logs
-
 from tests.fakes.etcd import FakeEtcd
 from tests.fakes.etcd_store import FakeStore
 from tests.unit.control_plane.stage import GRACE, Stage, abandoned, rule_set

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from leasehold.control_plane import observe
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.lifecycle import State, Step
@@ -12,7 +13,6 @@ from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Revision
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules import RuleSet
-
 from tests.unit.control_plane.stage import GRACE, Stage, abandoned, rule_set
 from tests.unit.control_plane.world import blob, eventually, metric, state
 

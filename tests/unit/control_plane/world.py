@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import msgspec
 from aiohttp import web
+
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.config import Config, HttpSection
 from leasehold.control_plane.core.lifecycle import State

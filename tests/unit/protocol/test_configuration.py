@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from leasehold.protocol.configuration import BadConfiguration, Seconds, load, parse_yaml
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from leasehold.protocol.configuration import BadConfiguration, to_json
 from leasehold.protocol.rules import Mode, Rule, RuleSet, load_rules, permitted_mode, rules_from_documents, warnings
 
@@ -157,3 +158,56 @@ def test_rules_survive_the_way_through_etcd() -> None:
 def test_the_rule_file_of_the_documentation_is_good() -> None:
     for path in Path("docs").glob("**/*.yaml"):
         load_rules(path.read_text(), str(path), {})
+
+
+# --- gRPC --------------------------------------------------------------------------------------------------------
+
+GRPC = "match: {grpc: {service: blobs.v1.Blobs, method: Create}}"
+HTTP = 'match: {method: POST, path: "/v1/blobs", status: [201]}\n    id: {json: "id"}'
+
+
+def grpc_mistakes(match: str, identity: str) -> list[str]:
+    with pytest.raises(BadConfiguration) as caught:
+        load(GOOD.replace(HTTP, f"{match}\n    id: {identity}"))
+    return [str(mistake).removeprefix("rules.yaml: rules[0].") for mistake in caught.value.mistakes]
+
+
+def test_a_grpc_rule_reads_fields_by_number_or_by_name() -> None:
+    text = GOOD.replace(HTTP, f'{GRPC}\n    id: {{grpc: {{field: "1.2", from: request}}}}')
+    source = rule("create-blob", load(text)).id.grpc
+    assert source is not None
+    assert (source.numbers, source.side) == ((1, 2), "request")
+    assert rule("create-blob", load(text)).match.grpc.status == (0,)  # type: ignore[union-attr]
+    named = text.replace('"1.2"', "blob.id").replace("    limits", "    descriptor_set: blobs.pb\n    limits", 1)
+    assert rule("create-blob", load(named)).id.grpc.numbers is None  # type: ignore[union-attr]
+    documents = [msgspec.json.decode(to_json(one)) for one in load(text).rules]
+    owners = [msgspec.json.decode(to_json(owner)) for owner in load(text).owners]
+    assert rules_from_documents(owners, documents, "etcd") == load(text)
+
+
+@pytest.mark.parametrize(
+    ("match", "identity", "expected"),
+    [
+        (GRPC.replace("}}", "}, method: POST}"), "{header: x}", "match.method: expected either grpc, or method"),
+        (GRPC.replace("blobs.v1.Blobs", "/blobs"), "{header: x}", "match.grpc.service: expected a service"),
+        (GRPC.replace("Create", "Cre/ate"), "{header: x}", "match.grpc.method: expected the name"),
+        (GRPC.replace("Create", "[]"), "{header: x}", "match.grpc.method: expected at least one"),
+        (GRPC.replace("}}", ", status: []}}"), "{header: x}", "match.grpc.status: expected at least one"),
+        (GRPC.replace("}}", ", status: [200]}}"), "{header: x}", "match.grpc.status[0]: expected a gRPC status"),
+        (
+            GRPC.replace("}}", ", status: [5], streaming: true}}"),
+            "{header: x}",
+            "match.grpc.streaming: a stream whose first message decides",
+        ),
+        (GRPC, "{json: id}", "id.json: a gRPC message is not JSON"),
+        (GRPC, "{path: id}", "id.path: expected a variable of match.path (none here)"),
+        (GRPC, "{grpc: {field: blob.id}}", "id.grpc.field: names are read with a descriptor_set"),
+        (GRPC, '{grpc: {field: "1..2"}}', "id.grpc.field: expected field numbers"),
+        (GRPC, '{grpc: {field: "0"}}', "id.grpc.field: expected field numbers from 1 to"),
+        (GRPC, '{grpc: {field: "1"}, header: x}', "id: expected exactly one of json, header, path, grpc"),
+        ("match: {method: POST, path: /x, status: [200]}", '{grpc: {field: "1"}}', "id.grpc: expected only beside"),
+        ("match: {}", "{json: id}", "match.method: expected at least one method"),
+    ],
+)
+def test_grpc_nonsense_is_named_with_its_place(match: str, identity: str, expected: str) -> None:
+    assert any(mistake.startswith(expected) for mistake in grpc_mistakes(match, identity))

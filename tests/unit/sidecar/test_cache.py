@@ -20,7 +20,6 @@ from leasehold.sidecar.holds.entries import (
     State,
 )
 from leasehold.sidecar.observe.events import Creation, Observation
-
 from tests.integration.sidecar_world import blob, by_timer, creation, deletion, rule, use
 
 H, OTHER = Holder("s@1~1"), Holder("s")

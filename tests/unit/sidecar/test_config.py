@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from leasehold.protocol.configuration import BadConfiguration
+from leasehold.sidecar.capture.dialler import OwnerTls
 from leasehold.sidecar.capture.listener import Address
-from leasehold.sidecar.config import Capture, GrpcProbe, HttpProbe, Settings, load_settings
+from leasehold.sidecar.config import Capture, GrpcProbe, HttpProbe, Limits, Settings, load_settings
 
 RULES = """
 owners: [{name: store, hosts: ["store:80"], endpoint: "http://store"}]
@@ -49,12 +51,30 @@ def test_a_whole_configuration(tmp_path: Path) -> None:
     assert (settings.ttl_seconds, settings.service_ttl_seconds) == (15, 60)
     assert settings.host == 4242
     assert settings.capture == (
-        Capture(Address("127.0.0.1", 15080), Address("127.0.0.1", 9000)),
-        Capture(Address("::1", 0), None),
+        Capture("upstream", Address("127.0.0.1", 15080), Address("127.0.0.1", 9000)),
+        Capture("forward-proxy", Address("::1", 0)),
     )
     assert settings.rules is not None
     assert settings.rules.rules[0].name == "make"
     assert settings.journal == tmp_path / "journal"
+
+
+def test_ways_in_may_speak_tls_carry_a_mark_and_be_limited(tmp_path: Path) -> None:
+    for name in ("ca.pem", "me.pem", "me.key"):
+        (tmp_path / name).touch()
+    text = GOOD.replace(
+        '"127.0.0.1:9000"}', '"127.0.0.1:9000", tls: {ca: ca.pem, cert: me.pem, key: me.key, alpn: [h2]}}'
+    ).replace(
+        '{mode: forward-proxy, listen: "[::1]:0"}', '{mode: transparent, listen: "[::1]:15001", mark: 0x7, tls: {}}'
+    )
+    settings = load(tmp_path, text.replace("0x7", "7") + "limits: {connections: 100, memory: 2MiB}\n")
+    files = (str(tmp_path / name) for name in ("ca.pem", "me.pem", "me.key"))
+    assert settings.capture == (
+        Capture("upstream", Address("127.0.0.1", 15080), Address("127.0.0.1", 9000), OwnerTls(*files, alpn=("h2",))),
+        Capture("transparent", Address("::1", 15001), None, OwnerTls(), 7),
+    )
+    assert settings.limits == Limits(100, 2 * 1024 * 1024)
+    assert load(tmp_path, GOOD).limits == Limits(8_192, 64 * 1024 * 1024)
 
 
 def test_an_instance_is_the_hostname_unless_said(tmp_path: Path) -> None:
@@ -102,6 +122,16 @@ def test_a_host_may_be_probed(tmp_path: Path, host: str, kind: type) -> None:
         ('"[::1]:0"', '"[::1]:0", to: "a:1"', "capture[1].to"),
         ('"[::1]:0"', '"127.0.0.1:15080"', "capture[1].listen"),
         ("forward-proxy", "backward", "capture[1].mode"),
+        ("forward-proxy", 'transparent, to: "a:1"', "capture[1].to"),
+        ("forward-proxy", "forward-proxy, tls: {}", "capture[1].tls"),
+        ("forward-proxy", "forward-proxy, mark: 1", "capture[1].mark"),
+        ("forward-proxy", "transparent, mark: 0", "capture[1].mark"),
+        ("forward-proxy", "transparent, tls: {ca: nowhere.pem}", "capture[1].tls.ca"),
+        ("forward-proxy", "transparent, tls: {cert: rules.yaml}", "capture[1].tls"),
+        ("forward-proxy", 'transparent, tls: {alpn: [""]}', "capture[1].tls.alpn"),
+        ("tenant: default", "limits: {connections: 0}", "limits.connections"),
+        ("tenant: default", "limits: {memory: 64MB}", "limits.memory"),
+        ("tenant: default", "limits: {memory: 0MiB}", "limits.memory"),
         ("{file: rules.yaml}", "{}", "rules"),
         ("{file: rules.yaml}", "{file: rules.yaml, etcd: true}", "rules"),
         ("journal: journal", "journal: sidecar.yaml", "journal"),

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from leasehold.protocol.names import CallId
 from leasehold.protocol.rules import Source
 from leasehold.sidecar.observe.events import Creation, Deletion, Unusable, Use
 from leasehold.sidecar.observe.extraction import Answer, Extractor, decode_json
-
 from tests.fakes.relay import rules
 
 RULES = rules()

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from grpclib.health.service import Health
 from grpclib.server import Server
+
 from leasehold.protocol.records import Ending
 from leasehold.sidecar.host.port import UNTOLD
 from leasehold.sidecar.host.probes import Pace, ProbedHost, grpc_check, http_check, tcp_check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from leasehold.sidecar.observe.http1 import MAX_HEAD, Expect, Reader, RequestReader, ResponseReader
 from leasehold.sidecar.observe.reasons import GAVE_UP, UNINSPECTED, Unfollowable
 

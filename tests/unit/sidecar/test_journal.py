@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from leasehold.protocol.names import Boot, CallId, Holder, OwnerName, Resource, ResourceId, TypeName
 from leasehold.protocol.records import Ending, HolderKind
 from leasehold.sidecar.holds import journal as module

@@ -6,10 +6,10 @@ import asyncio
 import random
 
 import pytest
+
 from leasehold.protocol.names import CallId, Holder, Resource
 from leasehold.sidecar.holds.entries import Acquire, Forget, Intend, Operation, Register
 from leasehold.sidecar.holds.lanes import Item, Lanes
-
 from tests.integration.sidecar_world import blob
 
 H, OTHER = Holder("s@1~1"), Holder("s")

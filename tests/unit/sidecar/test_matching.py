@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from leasehold.protocol.rules import load_rules
 from leasehold.sidecar.observe.matching import Matcher, authority_of, chosen, normal_authority, path_of
-
 from tests.fakes.relay import RULES, rules
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 import click
+
 from leasehold.cli.target import Failure
 
 NEEDED = ("boto3", "moto")

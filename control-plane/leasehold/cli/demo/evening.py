@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+
 from leasehold.cli.demo.audience import Audience
 from leasehold.cli.demo.script import perform
 from leasehold.cli.demo.show import LiveShow, PlainShow, Show
@@ -26,7 +28,6 @@ from leasehold.cli.render import structured
 from leasehold.cli.target import Failure
 from leasehold.protocol.errors import LeaseholdError
 from leasehold.protocol.etcd.binary import EtcdBinary, EtcdNotFound, find_etcd
-from rich.console import Console
 
 
 def give(*, as_json: bool, keep: bool, within: float) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
+
 from leasehold.cli.processes import Child, DidNotStart, start, start_daemon
 from leasehold.protocol.etcd.process import free_ports
 from leasehold.protocol.names import OwnerName, Resource, ResourceId, TypeName

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from leasehold.cli.render import styled
-from leasehold.protocol.names import Resource
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from leasehold.cli.render import styled
+from leasehold.protocol.names import Resource
 
 if TYPE_CHECKING:
     from leasehold.cli.demo.audience import Change

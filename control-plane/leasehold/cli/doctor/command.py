@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import click
+
 from leasehold.cli.doctor.clock import clock_synchronised
 from leasehold.cli.doctor.findings import (
     Finding,

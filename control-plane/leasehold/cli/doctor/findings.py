@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 import msgspec
+
 from leasehold.cli.doctor.known_bad import OLDEST_SUPPORTED, defects_of, fixed_in, parse_version, written
 from leasehold.cli.inspect.states import HolderStatus, holder_status
 from leasehold.cli.inspect.survey import Survey

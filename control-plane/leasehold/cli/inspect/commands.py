@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+
 from leasehold.cli.inspect.explain import Explanation, explain, leases_of_interest
 from leasehold.cli.inspect.listings import LISTINGS, Listing
 from leasehold.cli.inspect.states import resource_view

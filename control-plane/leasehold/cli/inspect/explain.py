@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import msgspec
+
 from leasehold.cli.inspect.states import HolderStatus, HoldView, ResourceView, State, TombstoneView
 from leasehold.cli.inspect.survey import Survey
 from leasehold.protocol.names import LeaseId, Resource

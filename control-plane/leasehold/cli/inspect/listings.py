@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
+
 from leasehold.cli.inspect.states import (
     HolderStatus,
     ResourceView,

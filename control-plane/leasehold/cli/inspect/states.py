@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 import msgspec
+
 from leasehold.cli.inspect.survey import Found, Survey
 from leasehold.protocol.names import ClassName, Holder, Resource
 from leasehold.protocol.records import EpochRecord, HolderKind, HoldRecord, SweepState

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import msgspec
+
 from leasehold.protocol.configuration import BadConfiguration
 from leasehold.protocol.keyspace import Family, Key, Keyspace
 from leasehold.protocol.names import ClassName, Holder, Resource, Revision

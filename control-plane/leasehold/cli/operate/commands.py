@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import click
 import msgspec
+
 from leasehold.cli.inspect.states import HolderStatus, holder_status
 from leasehold.cli.inspect.survey import Survey, take_one
 from leasehold.cli.target import RESOURCE, Failure, Target, operator_name, pass_target

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import click
 import msgspec
+
 from leasehold.cli.inspect.survey import Survey, take
 from leasehold.cli.target import Failure, Target, pass_target
 from leasehold.protocol.configuration import EX_CONFIG, BadConfiguration, Seconds, convert

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
+
 from leasehold.cli.operate.rules import refuse
 from leasehold.cli.processes import Child, DidNotStart, send_signal
 from leasehold.cli.run.pair import Program, at_gate, beside, let_go, until_reported

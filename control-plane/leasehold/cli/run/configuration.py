@@ -26,9 +26,11 @@ def derived(text: str, path: Path, pid: int, variables: Mapping[str, str]) -> st
     """The configuration's text for this run. Raises ``BadConfiguration`` when it is no mapping at all."""
     document = load(dict[str, Any], text, str(path), variables)
     captures = document.get("capture", [])
-    if isinstance(captures, list) and not any(_is_proxy(capture) for capture in captures):
-        captures = [*captures, {"mode": PROXY, "listen": ANY_PORT}]
     folder = path.parent.absolute()
+    if isinstance(captures, list):
+        captures = [_with_files_from(folder, capture) for capture in captures]
+        if not any(_is_proxy(capture) for capture in captures):
+            captures = [*captures, {"mode": PROXY, "listen": ANY_PORT}]
     for place in _FILES:
         _make_absolute(document, place, folder)
     # JSON is YAML, and leaves no doubt about what is text.
@@ -46,6 +48,14 @@ def _make_absolute(document: Any, place: Sequence[str], folder: Path) -> None:
 
 def _is_proxy(capture: object) -> bool:
     return isinstance(capture, dict) and capture.get("mode") == PROXY
+
+
+def _with_files_from(folder: Path, capture: object) -> object:
+    if not isinstance(capture, dict) or not isinstance(capture.get("tls"), dict):
+        return capture
+    files = {name: file for name, file in capture["tls"].items() if name in {"ca", "cert", "key"}}
+    absolute = {name: str(folder / file) for name, file in files.items() if isinstance(file, str)}
+    return {**capture, "tls": {**capture["tls"], **absolute}}
 
 
 def environment(base: Mapping[str, str], proxy: str) -> dict[str, str]:

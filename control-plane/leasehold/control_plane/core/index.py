@@ -18,6 +18,7 @@ from sys import intern
 from typing import TypeVar
 
 import msgspec
+
 from leasehold.control_plane.core.epochs import Seen
 from leasehold.control_plane.core.facts import ABSENT, Entry, Hold, HolderEntry, Source
 from leasehold.control_plane.core.grace_class import GraceClass

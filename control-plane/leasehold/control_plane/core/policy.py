@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 import msgspec
+
 from leasehold.protocol.configuration import BadConfiguration, convert
 from leasehold.protocol.names import Resource, Revision
 from leasehold.protocol.rules import Mode, Owner, Rule, RuleSet, checked, permitted_mode

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
+
 from leasehold.control_plane.core.epochs import Seen, grace_seconds, is_whole
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import ClassName, Holder, Resource, Revision

@@ -21,11 +21,12 @@ from pathlib import Path
 
 import aiohttp
 import jmespath
+from yarl import URL
+
 from leasehold.control_plane.owners.outcome import Answer, Verdict, of_delete, of_read, retry_after
 from leasehold.protocol.names import Resource
 from leasehold.protocol.rules import DeleteCall, Owner, Precondition, ReadCall, Source, Tls
 from leasehold.protocol.templates import PathTemplate, UnsafeId
-from yarl import URL
 
 LARGEST_ANSWER_BYTES = 1024 * 1024
 POLLS_SECONDS = (0.05, 0.2, 0.5)

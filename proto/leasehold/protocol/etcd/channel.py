@@ -17,6 +17,7 @@ from time import monotonic
 
 from grpclib.client import Stream
 from grpclib.exceptions import StreamTerminatedError
+
 from leasehold.protocol.errors import AccessDenied, StoreError, Unavailable, Uncertain
 from leasehold.protocol.etcd import rpc_pb2 as rpc
 from leasehold.protocol.etcd.config import EtcdConfig

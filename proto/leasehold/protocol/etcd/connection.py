@@ -18,6 +18,7 @@ from grpclib.client import Channel, Handler, Stream
 from grpclib.config import Configuration
 from grpclib.protocol import H2Protocol
 from h2.config import H2Configuration
+
 from leasehold.protocol.etcd.config import TlsConfig
 from leasehold.protocol.etcd.methods import Method, Reply, Request
 

@@ -18,6 +18,7 @@ from time import monotonic
 
 from grpclib.client import Stream
 from grpclib.exceptions import StreamTerminatedError
+
 from leasehold.protocol.errors import LeaseNotFound, StoreError, Unavailable, Uncertain
 from leasehold.protocol.etcd import rpc_pb2 as rpc
 from leasehold.protocol.etcd.channel import EtcdChannel

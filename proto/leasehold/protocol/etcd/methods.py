@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from grpclib.const import Cardinality
+
 from leasehold.protocol.etcd import rpc_pb2 as rpc
 
 Request = TypeVar("Request")

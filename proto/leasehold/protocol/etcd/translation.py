@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from grpclib import GRPCError, Status
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 from h2.exceptions import H2Error
+
 from leasehold.protocol.errors import (
     AccessDenied,
     Compacted,

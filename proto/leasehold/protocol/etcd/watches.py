@@ -20,6 +20,7 @@ from time import monotonic
 import structlog
 from grpclib.client import Stream
 from grpclib.exceptions import StreamTerminatedError
+
 from leasehold.protocol.errors import AccessDenied, Compacted, StoreError, Unavailable
 from leasehold.protocol.etcd import rpc_pb2 as rpc
 from leasehold.protocol.etcd.assembly import Assembly

@@ -17,14 +17,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from leasehold.sidecar.capture.gate import Barrier
 from leasehold.sidecar.capture.listener import Address, RelaySettings
+from leasehold.sidecar.capture.overtaking import Barrier
 from leasehold.sidecar.capture.refusal import not_a_proxy_request, unreachable
 from leasehold.sidecar.capture.relay import Link, Links
 from leasehold.sidecar.capture.server import RelayServer
 from leasehold.sidecar.capture.sides import OwnerSide
 from leasehold.sidecar.observe.exchanges import Exchange, GaveUp, Head, Piece
+from leasehold.sidecar.observe.frames import Frame
 from leasehold.sidecar.observe.matching import authority_of
+from leasehold.sidecar.observe.observer import Observer
 
 _ORIGIN: Final = re.compile(rb"[Hh][Tt][Tt][Pp]://[^/?]*")
 _OUR_OWN: Final = re.compile(rb"\r\nproxy-(?:connection|authorization)[ \t]*:[^\r\n]*", re.IGNORECASE)
@@ -59,12 +61,19 @@ class ProxyLink(Link):
         """Where the last request read goes to."""
         self._swallow = False
 
+    @property
+    def _http1(self) -> Observer | None:
+        """A proxy speaks nothing else; in a tunnel, nobody reads."""
+        return self.observer if isinstance(self.observer, Observer) else None
+
     # --- requests ---------------------------------------------------------------------------------------------
 
     def requests(self, pieces: Sequence[Piece]) -> None:
         head_follows = False
         for piece in self._readable(pieces):
-            if not isinstance(piece, bytes):
+            if isinstance(piece, Frame):
+                self.to_owner.write_frame(piece)
+            elif not isinstance(piece, bytes):
                 head_follows = head_follows or isinstance(piece, Head)
                 self.mark(piece)
             elif head_follows:
@@ -78,7 +87,7 @@ class ProxyLink(Link):
     def _readable(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
         """A request that cannot be read names no owner; so no owner may see it: not the one of the last request."""
         last = pieces[-1] if pieces else None
-        observer = self.observer
+        observer = self._http1
         if not isinstance(last, GaveUp) or last.reason in _BLIND or observer is None or not observer.between_requests:
             return pieces
         unreadable = max(n for n, piece in enumerate(pieces) if isinstance(piece, bytes))
@@ -106,21 +115,22 @@ class ProxyLink(Link):
 
     def after_response(self) -> None:
         super().after_response()
-        if self._current is None and self._switches and self.observer is not None:
+        observer = self._http1
+        if self._current is None and self._switches and observer is not None:
             switch = self._switches[0]
-            if self.observer.is_next(switch.exchange):
+            if observer.is_next(switch.exchange):
                 self._switches.popleft()
                 self._switch(switch)
 
     def _switch(self, switch: _Switch) -> None:
         self._current = switch
-        self._leave()
+        self._leave_owner()
         if switch.tunnels:
             self.relay.metrics.uninspected("connect")
             self.stop_observing()
         self.connect(switch.to)
 
-    def _leave(self) -> None:
+    def _leave_owner(self) -> None:
         owner, self.owner = self.owner, None
         self.to_owner.connect(None)
         if owner is not None:
@@ -146,25 +156,25 @@ class ProxyLink(Link):
         if self._between_calls():
             # An idle connection that the owner no longer wants is not the client's business.
             self._last = None if not self._switches and self._current is None else self._last
-            self._leave()
+            self._leave_owner()
         else:
             super().owner_ended()
 
     def owner_lost(self, exc: Exception | None) -> None:
         if self._between_calls():
             self._last = None if not self._switches and self._current is None else self._last
-            self._leave()
+            self._leave_owner()
         else:
             super().owner_lost(exc)
 
     def _between_calls(self) -> bool:
-        observer = self.observer
+        observer = self._http1
         if observer is None:
             return False
         return observer.idle or bool(self._switches and observer.is_next(self._switches[0].exchange))
 
     def gave_up(self, reason: str) -> None:
-        observer = self.observer
+        observer = self._http1
         super().gave_up(reason)
         if observer is None or reason in _BLIND or not observer.between_requests:
             return
@@ -203,7 +213,7 @@ class ForwardProxyListener:
     """Any destination, named by the request line."""
 
     def __init__(self, listen: Address, relay: RelaySettings) -> None:
-        self._server = RelayServer(listen, relay, lambda links: ProxyLink(relay, links))
+        self._server = RelayServer(listen, relay, lambda links, _: ProxyLink(relay, links))
 
     async def start(self) -> tuple[str, int]:
         """The address really bound. Raises ``OSError``."""

@@ -1,5 +1,5 @@
-"""Holds one connection's bytes back until what they mean is durable: the marks of the observer, the registrar's
-futures, a deadline each.
+"""Holds the bytes of one connection, or of one of its streams, back until what they mean is durable: the marks of the
+observer, the registrar's futures, a deadline each.
 
 - A request with an intent waits for the intent. At the deadline, or when nobody can take the intent, the rule's
   ``on_unavailable`` decides: forward, or refuse. Refused means that the owner never sees a byte of it.
@@ -19,9 +19,12 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
+
 from leasehold.protocol.rules import OnUnavailable, Rule
-from leasehold.sidecar.capture.gate import Barrier, Gate
-from leasehold.sidecar.capture.metrics_port import CallMetrics
+from leasehold.sidecar.capture.gate import Gate
+from leasehold.sidecar.capture.metrics_port import CallMetrics, Direction
+from leasehold.sidecar.capture.overtaking import Barrier
+from leasehold.sidecar.observe.body import FRAMING_ALLOWANCE
 from leasehold.sidecar.observe.events import Creation, Unusable
 from leasehold.sidecar.observe.exchanges import Concluded, Exchange, Intent, Matched
 from leasehold.sidecar.ports import Outcome, Registrar
@@ -32,11 +35,20 @@ Refuse = Callable[[Exchange, Barrier, Rule], None]
 
 
 class _Hold:
-    """One barrier with its deadline."""
+    """One barrier with its deadline. ``give_up``: to go on without what it waits for."""
 
-    __slots__ = ("barrier", "pending", "rules", "since", "timer")
+    __slots__ = ("barrier", "direction", "give_up", "pending", "rules", "since", "timer")
 
-    def __init__(self, barrier: Barrier, rules: tuple[Rule, ...], since: float) -> None:
+    def __init__(
+        self,
+        direction: Direction,
+        barrier: Barrier,
+        rules: tuple[Rule, ...],
+        since: float,
+        give_up: Callable[[], None],
+    ) -> None:
+        self.direction: Direction = direction
+        self.give_up = give_up
         self.barrier = barrier
         self.rules = rules
         self.since = since
@@ -79,11 +91,11 @@ class Holds:
 
     def intend(self, mark: Intent) -> None:
         exchange, rule = mark.exchange, mark.rule
-        barrier = Barrier()
+        barrier = Barrier(exchange.stream)
         self._to_owner.raise_barrier(barrier)
         exchange.sent = False
         self._intended.add(exchange)
-        hold = self._start(barrier, (rule,), lambda: self._intent_late(exchange, hold))
+        hold = self._start("request", barrier, (rule,), lambda: self._give_up(exchange, hold))
         try:
             future = self._registrar.intend(rule, exchange.call, exchange.method, exchange.target, mark.resource)
         except Exception:  # noqa: BLE001 - traffic is protected from the registrar
@@ -98,11 +110,9 @@ class Holds:
         if hold.settle():
             self._decide(exchange, hold, forward=taken or _forwards(hold.rules[0]))
 
-    def _intent_late(self, exchange: Exchange, hold: _Hold) -> None:
-        rule = hold.rules[0]
-        self._metrics.deadline_passed(rule.name)
+    def _give_up(self, exchange: Exchange, hold: _Hold) -> None:
         if hold.settle():
-            self._decide(exchange, hold, forward=_forwards(rule))
+            self._decide(exchange, hold, forward=_forwards(hold.rules[0]))
 
     def _decide(self, exchange: Exchange, hold: _Hold, *, forward: bool) -> None:
         self._open.discard(hold)
@@ -125,9 +135,10 @@ class Holds:
             self._metrics.matched(rule.name)
         if not mark.holding:
             return
-        barrier = Barrier(needs_more=True)
+        room = 2 * max(rule.body_limit for rule in mark.holding) + FRAMING_ALLOWANCE
+        barrier = Barrier(mark.exchange.stream, needs_more=True, room=room)
         self._to_app.raise_barrier(barrier)
-        hold = self._start(barrier, mark.holding, lambda: self._answer_late(hold))
+        hold = self._start("response", barrier, mark.holding, lambda: self._release(hold))
         self._answers[mark.exchange] = hold
 
     def conclude(self, mark: Concluded) -> None:
@@ -168,12 +179,6 @@ class Holds:
         if not hold.pending:
             self._release(hold)
 
-    def _answer_late(self, hold: _Hold) -> None:
-        late = [rule for rule, _ in hold.pending] or hold.rules
-        for rule in late:
-            self._metrics.deadline_passed(rule.name)
-        self._release(hold)
-
     def _release(self, hold: _Hold) -> None:
         if hold.settle():
             self._open.discard(hold)
@@ -195,16 +200,30 @@ class Holds:
             self._release(hold)
         self._answers.clear()
 
+    def release_early(self) -> None:
+        """The process holds too much: for this connection, it is as if all deadlines had come."""
+        for hold in tuple(self._open):
+            if hold.timer is not None:  # one that is let go lets others go
+                self._metrics.released_early(hold.direction)
+                hold.give_up()
+
     def _lost(self, rule: Rule, exchange: Exchange) -> None:
         """Inside an ``except``."""
         log.exception("observation_lost", rule=rule.name, method=exchange.method, call=exchange.call)
         self._metrics.unusable(rule.name, "crashed")
 
-    def _start(self, barrier: Barrier, rules: tuple[Rule, ...], late: Callable[[], None]) -> _Hold:
-        hold = _Hold(barrier, rules, self._loop.time())
-        hold.timer = self._loop.call_later(max(rule.hold_deadline for rule in rules), late)
+    def _start(
+        self, direction: Direction, barrier: Barrier, rules: tuple[Rule, ...], give_up: Callable[[], None]
+    ) -> _Hold:
+        hold = _Hold(direction, barrier, rules, self._loop.time(), give_up)
+        hold.timer = self._loop.call_later(max(rule.hold_deadline for rule in rules), self._late, hold)
         self._open.add(hold)
         return hold
+
+    def _late(self, hold: _Hold) -> None:
+        for rule in [rule for rule, _ in hold.pending] or hold.rules:
+            self._metrics.deadline_passed(rule.name)
+        hold.give_up()
 
 
 def _forwards(rule: Rule) -> bool:

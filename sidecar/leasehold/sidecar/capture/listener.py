@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from leasehold.protocol.names import CallId
+from leasehold.sidecar.capture.address import Address as Address
+from leasehold.sidecar.capture.budget import Budget
+from leasehold.sidecar.capture.dialler import Dialler
 from leasehold.sidecar.capture.metrics_port import RelayMetrics
+from leasehold.sidecar.capture.turn import Turn
 from leasehold.sidecar.observe.matching import RulesView
 from leasehold.sidecar.ports import Registrar
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen or connect to. Port 0 to listen on any free one."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str, default_port: int | None = None) -> Address:
-        """``host:port`` or ``[::1]:port``. Raises ``ValueError``."""
-        host, colon, port = text.rpartition(":")
-        if not colon or port.endswith("]"):
-            host, port = text, "" if default_port is None else str(default_port)
-        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-            raise ValueError(f"expected host:port or [address]:port, got {text!r}")
-        return cls(host, int(port))
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def new_call() -> CallId:
@@ -53,6 +35,11 @@ class RelaySettings:
     """Seconds that connections with unfinished calls get when their listener closes."""
     new_call: Callable[[], CallId] = new_call
     """Names a call that may match, when its request begins."""
+    dialler: Dialler = field(default_factory=Dialler)
+    """How this way in reaches its owners."""
+    budget: Budget = field(default_factory=Budget)
+    turn: Turn = field(default_factory=Turn)
+    """These two are shared by all ways in."""
 
 
 class Listener(Protocol):

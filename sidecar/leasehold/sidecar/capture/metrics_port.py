@@ -14,19 +14,24 @@ class ConnectionMetrics(Protocol):
 
     def connection_closed(self) -> None: ...
 
+    def connection_refused(self, reason: str) -> None:
+        """Accepted and reset: ``limit``, ``loop`` or ``not-redirected``."""
+        ...
+
     def connect_failed(self, reason: str) -> None:
-        """The owner could not be reached: ``refused``, ``deadline`` or ``unreachable``."""
+        """The owner could not be reached: ``refused``, ``deadline``, ``unreachable`` or ``tls``."""
         ...
 
     def gave_up(self, reason: str) -> None:
-        """This was HTTP/1, but the observer could not follow; the connection is a plain relay now.
+        """This was HTTP, but the observer could not follow; the connection is a plain relay now.
 
         ``reason`` is one of ``observe.reasons.GAVE_UP`` or ``crashed`` (a bug of ours).
         """
         ...
 
     def uninspected(self, reason: str) -> None:
-        """Relayed blind on purpose: ``tls``, ``http2``, ``not-http``, ``server-first``, ``upgrade``, ``connect``."""
+        """Relayed blind on purpose: ``tls``, ``not-http``, ``server-first``, ``upgrade``, ``connect``; and ``http2``
+        spoken to a forward proxy, to which it names no owner."""
         ...
 
 
@@ -45,6 +50,10 @@ class CallMetrics(Protocol):
 
     def deadline_passed(self, rule: str) -> None:
         """The hold's deadline came before the durable write: ``on_unavailable`` decided."""
+        ...
+
+    def released_early(self, direction: Direction) -> None:
+        """Let go before its time, because all that is held together had become too much."""
         ...
 
     def rejected(self, rule: str) -> None: ...

@@ -17,13 +17,19 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
+
 from leasehold.protocol.rules import Rule
-from leasehold.sidecar.capture.gate import Barrier, Gate
+from leasehold.sidecar.capture.dialler import TlsFailed
+from leasehold.sidecar.capture.gate import Gate
 from leasehold.sidecar.capture.holding import Holds
 from leasehold.sidecar.capture.listener import Address, RelaySettings
+from leasehold.sidecar.capture.overtaking import Barrier
 from leasehold.sidecar.capture.refusal import not_durable
 from leasehold.sidecar.capture.sides import AppSide, OwnerSide, RefusedAppSide, Why
-from leasehold.sidecar.observe.exchanges import Concluded, Exchange, GaveUp, Head, Intent, Mark, Matched, Piece
+from leasehold.sidecar.capture.stream_refusal import StreamRefusals
+from leasehold.sidecar.observe.exchanges import Concluded, Exchange, GaveUp, Head, Http2, Intent, Mark, Matched, Piece
+from leasehold.sidecar.observe.frames import Frame
+from leasehold.sidecar.observe.http2 import Http2Observer
 from leasehold.sidecar.observe.matching import normal_authority
 from leasehold.sidecar.observe.observer import Observer
 from leasehold.sidecar.observe.reasons import UNINSPECTED
@@ -58,6 +64,7 @@ class Link:
         "_app_gone",
         "_broken",
         "_connecting",
+        "_destination",
         "_done",
         "_draining",
         "_dropped",
@@ -67,6 +74,7 @@ class Link:
         "_owner_ended",
         "_owner_gone",
         "_refused",
+        "_streams",
         "_timer",
         "app",
         "observer",
@@ -79,19 +87,23 @@ class Link:
 
     def __init__(self, relay: RelaySettings, links: Links, to: Address | None = None, *, routing: bool = False) -> None:
         self.relay = relay
-        self.to_owner = Gate()
-        self.to_app = Gate()
+        self.to_owner = Gate(relay.budget)
+        self.to_app = Gate(relay.budget)
         self.app = AppSide(self, self.to_owner)
         self.owner: OwnerSide | None = None
-        destination = "" if to is None else normal_authority(str(to))
-        self.observer: Observer | None = Observer(relay.rules, relay.new_call, destination, routing=routing)
+        self._destination = "" if to is None else normal_authority(str(to))
+        self.observer: Observer | Http2Observer | None = Observer(
+            relay.rules, relay.new_call, self._destination, routing=routing
+        )
         self.watching = False
         """Whether ``after_response`` wants to be called."""
         self._links = links
-        self._holds = Holds(relay.registrar, relay.metrics, self.to_owner, self.to_app, self._not_durable, self.balance)
+        self._holds = Holds(relay.registrar, relay.metrics, self.to_owner, self.to_app, self._not_durable, self._lifted)
         self._connecting: asyncio.Task[None] | None = None
         self._app_ended = self._app_gone = self._owner_ended = self._owner_gone = False
         self._broken = self._done = self._draining = self._end_later = False
+        self._streams: StreamRefusals | None = None
+        """Only on HTTP/2."""
         self._refused: tuple[Exchange, bytes] | None = None
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -152,12 +164,13 @@ class Link:
 
     async def reach(self, to: Address) -> None:
         """The body of the task that connects."""
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self.relay.connect_deadline):
-                await loop.create_connection(lambda: OwnerSide(self, self.to_app), to.host, to.port)
+                await self.relay.dialler.connect(lambda: OwnerSide(self, self.to_app), to)
         except TimeoutError:
             self._unreachable(to, "deadline")
+        except TlsFailed as error:
+            self._unreachable(to, "tls", str(error))
         except ConnectionRefusedError:
             self._unreachable(to, "refused")
         except (OSError, ValueError):  # ValueError: a name that cannot be encoded, a port out of range
@@ -166,9 +179,9 @@ class Link:
             self._connecting = None
             self._done_if_gone()
 
-    def _unreachable(self, to: Address, reason: str) -> None:
+    def _unreachable(self, to: Address, reason: str, why: str = "") -> None:
         self.relay.metrics.connect_failed(reason)
-        log.info("owner not reached", owner=str(to), reason=reason)
+        log.info("owner not reached", owner=str(to), reason=reason, **({"why": why} if why else {}))
         self.owner_unreachable(reason)
 
     def owner_unreachable(self, reason: str) -> None:  # noqa: ARG002 - a forward proxy says so to the app
@@ -213,8 +226,8 @@ class Link:
     # --- ends -------------------------------------------------------------------------------------------------
 
     def _end_owner(self) -> None:
-        if self.owner is not None:
-            self.owner.end()
+        if self.owner is not None and not self.owner.end():
+            self.drain()  # TLS has no half-close in asyncio: the answer first, then both ends at once
         self._close_if_both_ended()
 
     def _end_app(self) -> None:
@@ -250,6 +263,8 @@ class Link:
             self._holds.close()
             if self._timer is not None:
                 self._timer.cancel()
+            if self._streams is not None:
+                self._streams.close()
             self._links.closed(self)
             self.relay.metrics.connection_closed()
 
@@ -275,14 +290,30 @@ class Link:
         for piece in pieces:
             if isinstance(piece, bytes):
                 self.to_owner.write(piece)
+            elif isinstance(piece, Frame):
+                self._write_request_frame(piece)
             else:
                 self.mark(piece)
         self.settle()
+        if self.watching:
+            self._look_after_streams()
+
+    def _write_request_frame(self, frame: Frame) -> None:
+        if self.to_owner.refused.garbles(frame):
+            self.abort()  # trailers that nobody can decode any more
+        else:
+            self.to_owner.write_frame(frame)
+
+    def _look_after_streams(self) -> None:
+        if self._streams is not None and self.observer is not None and self.to_owner.refused.any:
+            self._streams.look()
 
     def responses(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces:
             if isinstance(piece, bytes):
                 self.to_app.write(piece)
+            elif isinstance(piece, Frame):
+                self.to_app.write_frame(piece)
             else:
                 self.mark(piece)
         self.settle()
@@ -309,6 +340,8 @@ class Link:
                 self._holds.intend(mark)
             elif isinstance(mark, GaveUp):
                 self.gave_up(mark.reason)
+            elif isinstance(mark, Http2):
+                self._follow_http2(mark)
             else:
                 self.route(mark)
         except Exception:
@@ -316,6 +349,21 @@ class Link:
                 log.exception("observation failed")
                 self.relay.metrics.gave_up("crashed")
             self._broken = True
+
+    def _follow_http2(self, mark: Http2) -> None:
+        self.observer = None
+        try:
+            observer = Http2Observer(
+                self.relay.rules, self.relay.new_call, self._destination, self.to_owner, self.to_app, mark.upgraded
+            )
+            self._streams = StreamRefusals(observer, self.to_owner, self.to_app, self.mark)
+            self.observer = observer
+        finally:
+            # Its first bytes go on as if they had just come.
+            if mark.requests:
+                self.app.data_received(mark.requests)
+            if mark.responses and self.owner is not None:
+                self.owner.data_received(mark.responses)
 
     def route(self, mark: Head) -> None:
         """A forward proxy chooses where to go."""
@@ -338,6 +386,8 @@ class Link:
 
     def stop_observing(self) -> None:
         observer, self.observer = self.observer, None
+        if self.to_owner.refused.any:
+            self.abort()  # what was refused cannot be told from the rest any more
         if observer is not None:
             self.to_owner.write(observer.withheld_request)
             self.to_app.write(observer.withheld_response)
@@ -360,8 +410,14 @@ class Link:
         if self.owner is not None:
             self.owner.resume(Why.PEER_FULL)
 
+    def _lifted(self) -> None:
+        self.balance()
+        self._look_after_streams()
+
     def balance(self) -> None:
-        """Read no more of what only piles up behind a barrier."""
+        """Read no more of what only piles up behind a barrier; hold nothing more once all hold too much."""
+        if self.relay.budget.exceeded:
+            self._holds.release_early()
         if self.to_owner.congested:
             self.app.pause(Why.HELD)
         else:
@@ -375,7 +431,13 @@ class Link:
     # --- refusing ---------------------------------------------------------------------------------------------
 
     def _not_durable(self, exchange: Exchange, barrier: Barrier, rule: Rule) -> None:
-        self.refuse_from(barrier, exchange, not_durable(rule, exchange.method))
+        if self._streams is None:
+            self.refuse_from(barrier, exchange, not_durable(rule, exchange.method))
+        elif self.observer is None or not self._streams.refuse(exchange, rule):
+            self.abort()
+        else:
+            self.watching = True
+            self.balance()
 
     def refuse_from(self, barrier: Barrier, exchange: Exchange, answer: bytes) -> None:
         """This call gets its answer from us, once those before it have theirs; then the connection ends."""
@@ -413,7 +475,8 @@ class Link:
             self.app.close()
         if self._app_gone and (self.observer is None or not self.observer.awaits_finding):
             self._stop_lingering()
-        if self._refused is None or self.observer is None:
+        self._look_after_streams()
+        if self._refused is None or not isinstance(self.observer, Observer):
             return
         exchange, answer = self._refused
         if self.observer.is_next(exchange):

@@ -5,35 +5,40 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from leasehold.sidecar.capture.acceptor import Acceptor
+from leasehold.sidecar.capture.arrival import Arrival, Refusals
 from leasehold.sidecar.capture.listener import Address, RelaySettings
 from leasehold.sidecar.capture.relay import Link, Links
 
 
 class RelayServer:
-    """One listening socket and the links that came in by it."""
+    """One listening socket and the links that came in by it. ``make_link`` may raise ``arrival.Refused``."""
 
-    def __init__(self, listen: Address, relay: RelaySettings, make_link: Callable[[Links], Link]) -> None:
+    def __init__(
+        self, listen: Address, relay: RelaySettings, make_link: Callable[[Links, asyncio.Transport], Link]
+    ) -> None:
         self._listen = listen
         self._relay = relay
         self._make_link = make_link
-        self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
         self._links: set[Link] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
 
     async def start(self) -> tuple[str, int]:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: self._make_link(self).app, self._listen.host, self._listen.port, backlog=1024
-        )
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return host, port
+        refusals = Refusals(self._relay.metrics, str(self._listen))
+
+        def arrive() -> Arrival:
+            return Arrival(self._relay.budget, refusals, lambda transport: self._make_link(self, transport))
+
+        self._acceptor = Acceptor(self._listen.host, self._listen.port, arrive)
+        return await self._acceptor.start()
 
     async def close(self) -> None:
-        if self._server is None:
+        if self._acceptor is None:
             return
-        server, self._server = self._server, None
-        server.close()
+        acceptor, self._acceptor = self._acceptor, None
+        acceptor.close()
         for link in tuple(self._links):
             link.drain()
         try:
@@ -60,9 +65,11 @@ class RelayServer:
 
     def opened(self, link: Link) -> None:
         self._links.add(link)
+        self._relay.budget.connections += 1
 
     def closed(self, link: Link) -> None:
         self._links.discard(link)
+        self._relay.budget.connections -= 1
         if not self._links:
             self._empty.set()
 

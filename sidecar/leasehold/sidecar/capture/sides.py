@@ -28,16 +28,18 @@ class Why(IntFlag):
 
     PEER_FULL = auto()
     HELD = auto()
+    TURN = auto()
 
 
 class Side(asyncio.Protocol):
     """A transport, the gate that what we read goes to, and the reasons not to read."""
 
-    __slots__ = ("_gate", "_link", "_paused", "transport")
+    __slots__ = ("_gate", "_link", "_paused", "_turn", "transport")
 
     def __init__(self, link: Link, gate: Gate) -> None:
         self._link = link
         self._gate = gate
+        self._turn = link.relay.turn
         self._paused = Why(0)
         self.transport: asyncio.Transport | None = None
 
@@ -61,15 +63,25 @@ class Side(asyncio.Protocol):
             if not self._paused and self.transport is not None and not self.transport.is_closing():
                 self.transport.resume_reading()
 
-    def end(self) -> None:
-        """No more bytes from us; theirs may still come."""
-        if self.transport is not None and not self.transport.is_closing():
+    def wait_for_turn(self) -> None:
+        self.pause(Why.TURN)
+
+    def turn_has_come(self) -> None:
+        self.resume(Why.TURN)
+
+    def end(self) -> bool:
+        """No more bytes from us; theirs may still come. ``False`` if that cannot be said without closing."""
+        if self.transport is None or self.transport.is_closing():
+            return True
+        if self.transport.can_write_eof():
             self.transport.write_eof()
+            return True
+        return False
 
     def hand_over(self, other: Side) -> None:
         """Let ``other`` read from here on."""
         other.transport = self.transport
-        other._paused = self._paused
+        other._paused = self._paused & ~Why.TURN  # it is we who are told that our turn has come
         if self.transport is not None:
             self.transport.set_protocol(other)
 
@@ -98,6 +110,9 @@ class AppSide(Side):
         self._link.app_connected()
 
     def data_received(self, data: bytes) -> None:
+        self._turn.left -= 1
+        if self._turn.left < 0:
+            self._turn.over(self)
         link = self._link
         observer = link.observer
         if observer is not None:
@@ -153,6 +168,9 @@ class OwnerSide(Side):
         link = self._link
         if link.owner is not self:
             return  # a forward proxy has gone on to another owner
+        self._turn.left -= 1
+        if self._turn.left < 0:
+            self._turn.over(self)
         observer = link.observer
         if observer is not None:
             try:
@@ -175,7 +193,7 @@ class OwnerSide(Side):
     def eof_received(self) -> bool:
         if self._link.owner is self:
             self._link.owner_ended()
-        return True
+        return self.transport is not None and self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._link.owner is self:

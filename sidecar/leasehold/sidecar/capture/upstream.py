@@ -1,7 +1,10 @@
-"""Fixed upstream: whoever connects to ``listen`` is relayed to ``to``."""
+"""Fixed upstream: whoever connects to ``listen`` is relayed to ``to``, over TLS if asked to."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from leasehold.sidecar.capture.dialler import Dialler, OwnerTls
 from leasehold.sidecar.capture.listener import Address, RelaySettings
 from leasehold.sidecar.capture.relay import Link, Links
 from leasehold.sidecar.capture.server import RelayServer
@@ -22,13 +25,23 @@ class UpstreamLink(Link):
 
 
 class UpstreamListener:
-    """One configured destination."""
+    """One configured destination. ``tls`` and ``mark`` are for the connections to it."""
 
-    def __init__(self, listen: Address, to: Address, relay: RelaySettings) -> None:
-        self._server = RelayServer(listen, relay, lambda links: UpstreamLink(relay, links, to))
+    def __init__(
+        self,
+        listen: Address,
+        to: Address,
+        relay: RelaySettings,
+        tls: OwnerTls | None = None,
+        mark: int | None = None,
+    ) -> None:
+        self._dialler = Dialler(tls, mark)
+        relay = replace(relay, dialler=self._dialler)
+        self._server = RelayServer(listen, relay, lambda links, _: UpstreamLink(relay, links, to))
 
     async def start(self) -> tuple[str, int]:
-        """The address really bound. Raises ``OSError``."""
+        """The address really bound. Raises ``OSError``, also for files that are of no use."""
+        self._dialler.check()
         return await self._server.start()
 
     async def close(self) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import structlog
+
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.errors import AccessDenied, NoSpace, Rejected, StoreError
 from leasehold.protocol.keyspace import Keyspace

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
+
 from leasehold.protocol.names import Boot, CallId, Holder, LeaseId, Resource
 from leasehold.protocol.records import Ending, HolderKind
 

@@ -6,12 +6,14 @@ import random
 from dataclasses import dataclass
 
 import structlog
+
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Revision
 from leasehold.protocol.ports import Clock, Leases, Store, Watches
 from leasehold.protocol.records import Ending, RosterRecord
+from leasehold.sidecar.holds.assistant import KeeperHelp, NoHelp
 from leasehold.sidecar.holds.entries import Life
 
 log = structlog.get_logger()
@@ -30,6 +32,7 @@ class Etcd:
     service: str
     instance: str
     deadline: float
+    assistant: KeeperHelp = NoHelp()  # noqa: RUF009 - it has no state
 
     def roster(self, life: Life, ttl_seconds: int, ending: Ending | None = None) -> RosterRecord:
         """What the roster says of a life."""

@@ -23,6 +23,7 @@ from typing import Protocol
 
 import msgspec
 import structlog
+
 from leasehold.sidecar.holds.entries import VERSION, Entry, Head, State
 
 log = structlog.get_logger()

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 import structlog
+
 from leasehold.protocol.errors import AccessDenied, Compacted, LeaseExists, LeaseNotFound, StoreError
 from leasehold.protocol.names import Instant, LeaseId, Revision
 from leasehold.protocol.session import NO_LEASE, Attach, Command, Grant, KeepAlive, Phase, Session, WakeAt
@@ -90,11 +91,14 @@ class Keeper:
 
     async def run(self) -> None:
         """Keep the beacon until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watch(), name=f"watch on {self.life.holder}")
-            commands = deque(self.session.start())
-            while True:
-                commands.extend(await self._carry_out(commands.popleft()))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch(), name=f"watch on {self.life.holder}")
+                commands = deque(self.session.start())
+                while True:
+                    commands.extend(await self._carry_out(commands.popleft()))
+        finally:
+            self._etcd.assistant.let_go(self.life.lease)
 
     # --- commands -----------------------------------------------------------------------------------------------
 
@@ -137,6 +141,7 @@ class Keeper:
             self._in_trouble("another sidecar's beacon is in the way; its lease has to end first")
             return self.session.on_failed(self._now())
         commands = self.session.on_attached(self._now(), revision)
+        self._etcd.assistant.kept(lease, self.session.ttl_seconds)
         self._attached_at = revision
         self.attachments += 1
         if self.attachments > 1:
@@ -149,17 +154,20 @@ class Keeper:
 
     async def _keep_alive(self, command: KeepAlive) -> list[Command]:
         sent_at = self._now()
+        self._etcd.assistant.asks(command.lease)
         # A third of the TTL each, so that a silent etcd does not cost all the tries there are.
         deadline = min(self._etcd.deadline, max(self.session.ttl_seconds / 3, 0.5))
         try:
             ttl = await self._etcd.leases.keep_alive(command.lease, deadline=deadline)
         except LeaseNotFound:
             self._metrics.renewed(self.life.kind, "lost")
+            self._etcd.assistant.let_go(command.lease)
             raise
         except StoreError:
             self._metrics.renewed(self.life.kind, "failed")
             raise
         self._metrics.renewed(self.life.kind, "kept")
+        self._etcd.assistant.kept(command.lease, ttl)
         if self.attached:
             self.trouble = ""
         return self.session.on_kept(sent_at, ttl)

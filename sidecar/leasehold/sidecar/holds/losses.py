@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import structlog
+
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Holder, Resource

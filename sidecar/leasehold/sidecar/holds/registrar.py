@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import structlog
+
 from leasehold.protocol.names import CallId, Holder, Resource
 from leasehold.protocol.ports import Clock
 from leasehold.protocol.rules import Commit, Rule

@@ -21,6 +21,7 @@ from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 import structlog
+
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.records import HoldRecord, Unreadable, decode
 from leasehold.protocol.rules import On, RuleSet

@@ -26,6 +26,7 @@ from typing import Any
 
 import msgspec
 import structlog
+
 from leasehold.protocol.names import (
     Boot,
     CallId,

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import msgspec
 import structlog
+
 from leasehold.protocol.errors import LeaseNotFound, StoreError
 from leasehold.protocol.names import Boot, Holder, Instant, ServiceName, timer_holder
 from leasehold.protocol.records import HolderKind

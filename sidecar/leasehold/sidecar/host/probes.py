@@ -19,6 +19,7 @@ from grpclib.client import Channel
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
 from leasehold.protocol.ports import Clock
 from leasehold.protocol.records import Ending
 from leasehold.sidecar.host.port import UNTOLD

@@ -52,7 +52,7 @@ class BodyCollector:
         if self.overflowed:
             raise BodyUnreadable("body-too-large")
         body = b"".join(self._parts)
-        return _inflate(body, self._limit) if self._encoding in _DEFLATED else body
+        return inflate(body, self._limit) if self._encoding in _DEFLATED else body
 
 
 def can_decode(encoding: str) -> bool:
@@ -60,7 +60,8 @@ def can_decode(encoding: str) -> bool:
     return encoding in {"", "identity"} or encoding in _DEFLATED
 
 
-def _inflate(body: bytes, limit: int) -> bytes:
+def inflate(body: bytes, limit: int) -> bytes:
+    """gzip or deflate, recognised by itself. Raises ``BodyUnreadable``."""
     try:
         return _inflate_as(_AUTOMATIC, body, limit)
     except zlib.error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
+
 from leasehold.sidecar.observe.reasons import Unfollowable
 
 MAX_SIZE_LINE: Final = 4 * 1024

@@ -46,7 +46,8 @@ Observation = Creation | Use | Deletion
 class Unusable:
     """A call matched a rule, but no id could be had from it; nothing is registered. ``reason`` is a metric label:
     ``no-id``, ``not-text``, ``empty``, ``too-long``, ``not-utf8``, ``control-characters``, ``unsafe-path``,
-    ``pattern``, ``body-too-large``, ``body-unreadable``, ``aborted``; or ``crashed``, which is a bug of ours."""
+    ``pattern``, ``body-too-large``, ``body-unreadable``, ``no-descriptor``, ``aborted``; or ``crashed``, which is a bug
+    of ours."""
 
     rule: Rule
     reason: str

@@ -1,16 +1,17 @@
-"""One HTTP call, what may be said about it, and what it came to. Pure."""
+"""One HTTP or gRPC call, what may be said about it, and what it came to. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from leasehold.protocol.names import CallId, Resource
-from leasehold.protocol.rules import Commit, Rule
+from leasehold.protocol.rules import Commit, Rule, Side
 from leasehold.sidecar.observe.body import BodyCollector, BodyUnreadable, can_decode
 from leasehold.sidecar.observe.events import Observation, Unusable
 from leasehold.sidecar.observe.extraction import Answer, decode_json
+from leasehold.sidecar.observe.frames import Frame
 from leasehold.sidecar.observe.matching import NO_CANDIDATES, Candidate, chosen, intends, path_of
 
 MAX_TRACE: Final = 256
@@ -19,7 +20,10 @@ MAX_TRACE: Final = 256
 class Exchange:
     """One request and its response."""
 
-    __slots__ = ("call", "candidates", "chosen", "collector", "headers", "method", "sent", "target", "trace")
+    __slots__ = (
+        "asked", "call", "candidates", "chosen", "collector", "h2c", "headers", "method", "sent", "stream", "target",
+        "trace",
+    )  # fmt: skip
 
     def __init__(self, method: str, target: str, candidates: tuple[Candidate, ...] = NO_CANDIDATES) -> None:
         self.method = method
@@ -27,6 +31,12 @@ class Exchange:
         self.candidates = candidates
         """The rules that it may still match; none once it is concluded."""
         self.call = CallId("")
+        self.stream = 0
+        """On HTTP/2."""
+        self.asked = False
+        """On HTTP/2: whether the whole request has come."""
+        self.h2c: bytes | None = None
+        """The settings that came with it, if it asked for HTTP/2."""
         self.trace = ""
         self.sent = True
         """Whether the owner may have seen it. The relay says no while it holds the request."""
@@ -70,13 +80,25 @@ class Concluded:
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:
-    """The connection can be followed no further; ``reason`` as in ``http1``."""
+    """The connection can be followed no further; ``reason`` as in ``reasons``."""
 
     reason: str
 
 
-Mark = Head | Intent | Matched | Concluded | GaveUp
-Piece = bytes | Mark
+@dataclass(frozen=True, slots=True)
+class Http2:
+    """From here on this is HTTP/2. ``requests`` and ``responses`` are its first bytes, not forwarded yet.
+
+    ``upgraded``: the HTTP/1 call that turned into stream 1, and the client's settings that came with it.
+    """
+
+    requests: bytes
+    responses: bytes
+    upgraded: tuple[Exchange, bytes] | None = None
+
+
+Mark = Head | Intent | Matched | Concluded | GaveUp | Http2
+Piece = bytes | Frame | Mark
 
 # Calls without candidates are all alike, and most calls are without: they share these two. Never written to.
 UNINTERESTING: Final = Exchange("", "")
@@ -92,12 +114,14 @@ def intent_of(exchange: Exchange) -> Intent | None:
     return None
 
 
-def answer(exchange: Exchange, status: int, head: bytes, *, has_body: bool) -> Sequence[Mark]:
+def answer(
+    exchange: Exchange, status: int, read_headers: Callable[[], dict[str, bytes]], *, has_body: bool
+) -> Sequence[Mark]:
     """The final response head has come. Sets ``exchange.collector`` when the body has to be seen, too."""
     exchange.chosen = chosen(exchange.candidates, status)
     if not exchange.chosen:
-        return [_conclude(exchange, ())]
-    exchange.headers = headers = parse_headers(head)
+        return [nothing_in(exchange)]
+    exchange.headers = headers = read_headers()
     rules = tuple(candidate.rule for candidate in exchange.chosen)
     wanting = [candidate.rule for candidate in exchange.chosen if candidate.compiled.extractor.needs_body]
     reason = ""
@@ -126,6 +150,22 @@ def conclude_collected(exchange: Exchange, collector: BodyCollector) -> Conclude
     except ValueError:
         reason = "body-unreadable"
     return _conclude(exchange, _findings(exchange, document, reason))
+
+
+def nothing_in(exchange: Exchange) -> Concluded:
+    """The call is understood, and did nothing that a rule is about."""
+    return _conclude(exchange, ())
+
+
+def conclude_messages(
+    exchange: Exchange, status: int, messages: Mapping[Side, bytes], missing: Mapping[Side, str]
+) -> Sequence[Mark]:
+    """A gRPC call has its status. ``missing``: why a message that is not there is not."""
+    exchange.chosen = chosen(exchange.candidates, status)
+    rules = tuple(candidate.rule for candidate in exchange.chosen)
+    findings = tuple(_found(exchange, candidate, messages, missing) for candidate in exchange.chosen)
+    concluded = _conclude(exchange, findings)
+    return [Matched(exchange, rules, ()), concluded] if rules else [concluded]
 
 
 def aborted(exchange: Exchange) -> Concluded:
@@ -160,6 +200,18 @@ def _finding(exchange: Exchange, candidate: Candidate, document: object, missing
         return Unusable(candidate.rule, missing)
     path = path_of(exchange.target)
     return extractor.read(Answer(path, candidate.variables, exchange.headers, document, exchange.call, exchange.trace))
+
+
+def _found(
+    exchange: Exchange, candidate: Candidate, messages: Mapping[Side, bytes], missing: Mapping[Side, str]
+) -> Observation | Unusable:
+    extractor = candidate.compiled.extractor
+    if extractor.id_in_message is not None and extractor.id_in_message not in messages:
+        return Unusable(candidate.rule, missing.get(extractor.id_in_message, "no-id"))
+    path = path_of(exchange.target)
+    return extractor.read(
+        Answer(path, candidate.variables, exchange.headers, None, exchange.call, exchange.trace, messages)
+    )
 
 
 def _why_unreadable(headers: dict[str, bytes], limit: int) -> str:

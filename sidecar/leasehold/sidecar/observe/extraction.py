@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import jmespath
 import jmespath.exceptions
 import jmespath.parser
 import msgspec
+from google.protobuf.descriptor import MethodDescriptor
+
 from leasehold.protocol.names import MAX_ID_BYTES, CallId, OwnerName, Resource, ResourceId, TypeName
-from leasehold.protocol.rules import On, Owner, Rule, Source
+from leasehold.protocol.rules import Message, On, Owner, Rule, Side, Source
 from leasehold.protocol.templates import PathTemplate, UnsafeId
 from leasehold.sidecar.observe.events import Creation, Deletion, Observation, Unusable, Use
+from leasehold.sidecar.observe.protobuf import NamedField, Unreadable, read_numbered
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
@@ -44,7 +47,7 @@ class _NoId(Exception):
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a matched call showed. ``headers`` are the response's, by lower-case name; ``document`` is its JSON body,
-    ``None`` where no rule asked for one."""
+    ``messages`` the first gRPC message of each side, ``None`` (or missing) where no rule asked for one."""
 
     path: str
     variables: Mapping[str, str] | None
@@ -52,28 +55,33 @@ class Answer:
     document: object
     call: CallId
     trace: str
+    messages: Mapping[Side, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A compiled ``Source``."""
+    """A compiled ``Source``. ``named``: where it is a gRPC field given in names, and the descriptor set knows it."""
 
     source: Source
     expression: jmespath.parser.ParsedResult | None
     pattern: PathTemplate | None
+    named: NamedField | None
 
     @classmethod
-    def compile(cls, source: Source) -> _Place:
+    def compile(cls, source: Source, method: MethodDescriptor | None) -> _Place:
         return cls(
             source,
             None if source.json is None else jmespath.compile(source.json),
             None if source.pattern is None else PathTemplate.compile(source.pattern),
+            None if source.grpc is None or method is None else _named(source.grpc, method),
         )
 
     def read(self, answer: Answer) -> str:
         """Raises ``_NoId``."""
         if self.expression is not None:
             return _from_json(self.expression, answer.document)
+        if self.source.grpc is not None:
+            return _from_message(self.source.grpc, self.named, answer)
         if self.source.header is not None:
             return _from_header(self.source.header, self.pattern, answer)
         return _from_path(self.source.path, answer.variables)
@@ -86,21 +94,27 @@ class Extractor:
     rule: Rule
     id_in_body: bool
     needs_body: bool
+    id_in_message: Side | None
+    needs_messages: frozenset[Side]
     _id: _Place
     _incarnation: _Place | None
     _id_pattern: re.Pattern[str] | None
     _delete_path: PathTemplate | None
 
     @classmethod
-    def compile(cls, rule: Rule, owner: Owner) -> Extractor:
-        """``rule`` must have been checked."""
+    def compile(cls, rule: Rule, owner: Owner, method: MethodDescriptor | None = None) -> Extractor:
+        """``rule`` must have been checked. ``method``: whose messages it reads, where a descriptor set tells; raises
+        ``BadSchema`` when that does not have the fields."""
         delete = owner.delete_of(rule.type)
+        messages = [source.grpc for source in (rule.id, rule.incarnation) if source is not None and source.grpc]
         return cls(
             rule,
             rule.id.json is not None,
             any(source is not None and source.json is not None for source in (rule.id, rule.incarnation)),
-            _Place.compile(rule.id),
-            None if rule.incarnation is None else _Place.compile(rule.incarnation),
+            None if rule.id.grpc is None else rule.id.grpc.side,
+            frozenset(message.side for message in messages),
+            _Place.compile(rule.id, method),
+            None if rule.incarnation is None else _Place.compile(rule.incarnation, method),
             None if rule.id_pattern is None else re.compile(rule.id_pattern),
             None if delete is None else PathTemplate.compile(delete.path),
         )
@@ -178,6 +192,37 @@ def _from_json(expression: jmespath.parser.ParsedResult, document: object) -> st
         except ValueError as error:  # thousands of digits
             raise _NoId("too-long") from error
     raise _NoId("not-text")
+
+
+def _named(message: Message, method: MethodDescriptor) -> NamedField | None:
+    if message.numbers is not None:
+        return None
+    return NamedField(
+        method.input_type if message.side is Side.REQUEST else method.output_type, message.field.split(".")
+    )
+
+
+def _from_message(place: Message, named: NamedField | None, answer: Answer) -> str:
+    message = answer.messages.get(place.side)
+    if message is None:
+        raise _NoId("no-id")
+    numbers = place.numbers
+    value: int | str | bytes | None
+    try:
+        if numbers is not None:
+            value = read_numbered(message, numbers)
+        elif named is not None:
+            value = named.read(message)
+        else:
+            raise _NoId("no-descriptor")
+    except Unreadable as error:
+        raise _NoId("body-unreadable") from error
+    if value is None:
+        raise _NoId("no-id")
+    text = _text(value) if isinstance(value, bytes) else str(value)
+    if text is None:
+        raise _NoId("not-utf8")
+    return text
 
 
 def _from_header(name: str, pattern: PathTemplate | None, answer: Answer) -> str:

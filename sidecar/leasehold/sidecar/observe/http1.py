@@ -21,6 +21,7 @@ from enum import Enum, auto
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
+
 from leasehold.sidecar.observe.chunked import Chunks, CollectingJudge, Judge, Sink
 from leasehold.sidecar.observe.reasons import Unfollowable
 

@@ -12,24 +12,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Protocol
 
-from leasehold.protocol.rules import Commit, On, Owner, Rule, RuleSet
+from leasehold.protocol.rules import Commit, GrpcMatch, On, Owner, Rule, RuleSet
 from leasehold.protocol.templates import PathTemplate, UnsafeId
 from leasehold.sidecar.observe.extraction import Extractor
+from leasehold.sidecar.observe.protobuf import BadSchema, Schema
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule with everything prepared that a call needs."""
+    """A rule with everything prepared that a call needs. ``streaming``: the first message of the answer decides."""
 
     rule: Rule
     path: PathTemplate
     extractor: Extractor
+    streaming: bool = False
 
     @classmethod
     def compile(cls, rule: Rule, owner: Owner) -> CompiledRule:
         return cls(rule, PathTemplate.compile(rule.match.path), Extractor.compile(rule, owner))
+
+    @classmethod
+    def compile_grpc(cls, rule: Rule, match: GrpcMatch, path: str, owner: Owner, schema: Schema | None) -> CompiledRule:
+        """For one method of the rule. Raises ``BadSchema``."""
+        method = None if schema is None else schema.method(match.service, path.rpartition("/")[2])
+        streaming = match.streaming or (method is not None and method.server_streaming)
+        return cls(rule, PathTemplate.compile(path), Extractor.compile(rule, owner, method), streaming)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +58,22 @@ NO_CANDIDATES: Final[tuple[Candidate, ...]] = ()
 
 
 class OwnerRules:
-    """The rules of one owner, by method."""
+    """The rules of one owner: by method; those for gRPC by path."""
 
-    __slots__ = ("_by_method", "intends")
+    __slots__ = ("_by_method", "_grpc", "intends")
 
-    def __init__(self, rules: Iterable[CompiledRule]) -> None:
+    def __init__(self, rules: Iterable[CompiledRule], grpc: Iterable[CompiledRule] = ()) -> None:
         by_method: dict[str, tuple[CompiledRule, ...]] = {}
         for compiled in rules:
             for method in compiled.rule.match.methods:
                 by_method[method] = (*by_method.get(method, ()), compiled)
         self._by_method = by_method
+        self._grpc: dict[str, tuple[Candidate, ...]] = {}
+        for compiled in grpc:
+            path = compiled.path.text
+            self._grpc[path] = (*self._grpc.get(path, ()), Candidate(compiled, {}))
         self.intends = any(intends(compiled.rule) for some in by_method.values() for compiled in some)
-        """Whether a request may have to wait here."""
+        """Whether an HTTP/1 request may have to wait here."""
 
     def candidates(self, method: str, target: str) -> tuple[Candidate, ...]:
         """``target`` is the raw request target, in origin or absolute form."""
@@ -69,28 +83,37 @@ class OwnerRules:
         path = path_of(target)
         return tuple(_fitting(rules, path))
 
+    def grpc_candidates(self, path: str) -> tuple[Candidate, ...]:
+        """``path`` is ``/service/method``."""
+        return self._grpc.get(path, NO_CANDIDATES)
+
 
 class Matcher:
     """A compiled rule set. Immutable: a new rule set is a new matcher."""
 
-    __slots__ = ("_by_host", "empty", "intends")
+    __slots__ = ("_by_host", "empty", "intends", "troubles")
 
-    def __init__(self, by_host: Mapping[str, OwnerRules]) -> None:
+    def __init__(self, by_host: Mapping[str, OwnerRules], troubles: Iterable[str] = ()) -> None:
+        self.troubles = tuple(troubles)
+        """What rules name and no descriptor set has; their calls are counted as unusable."""
         self._by_host = by_host
         self.empty = not by_host
         self.intends = any(rules.intends for rules in by_host.values())
 
     @classmethod
-    def compile(cls, rules: RuleSet) -> Matcher:
-        """``rules`` must have been checked. Of two owners with the same host, the first one is meant."""
+    def compile(cls, rules: RuleSet, schemas: Mapping[str, Schema] = MappingProxyType({})) -> Matcher:
+        """``rules`` must have been checked; ``schemas`` are by owner. Of two owners with the same host, the first one
+        is meant."""
         by_host: dict[str, OwnerRules] = {}
+        troubles: list[str] = []
         for owner in rules.owners:
-            own = [CompiledRule.compile(rule, owner) for rule in rules.rules if rule.owner == owner.name]
+            own = [rule for rule in rules.rules if rule.owner == owner.name]
             if own:
-                compiled = OwnerRules(own)
+                http = [CompiledRule.compile(rule, owner) for rule in own if rule.match.grpc is None]
+                compiled = OwnerRules(http, _compile_grpc(own, owner, schemas.get(owner.name), troubles))
                 for host in owner.hosts:
                     by_host.setdefault(normal_authority(host), compiled)
-        return cls(by_host)
+        return cls(by_host, troubles)
 
     def owner_rules(self, authority: str, destination: str) -> OwnerRules | None:
         """By what the request names, else by where it goes; ``destination`` as ``normal_authority`` writes it."""
@@ -111,12 +134,13 @@ def intends(rule: Rule) -> bool:
 
 
 def chosen(candidates: Iterable[Candidate], status: int) -> tuple[Candidate, ...]:
-    """Of each kind of call the first candidate that lists this status."""
+    """Of each kind of call the first candidate that lists this status; in gRPC its code."""
     kinds: set[On] = set()
     found = []
     for candidate in candidates:
         rule = candidate.rule
-        if status in rule.match.status and rule.on not in kinds:
+        match = rule.match
+        if status in (match.status if match.grpc is None else match.grpc.status) and rule.on not in kinds:
             kinds.add(rule.on)
             found.append(candidate)
     return tuple(found)
@@ -147,6 +171,21 @@ def path_of(target: str) -> str:
     _, found, rest = path.partition("://")
     _, slash, rest = rest.partition("/")
     return slash + rest if found else ""
+
+
+def _compile_grpc(
+    rules: Iterable[Rule], owner: Owner, schema: Schema | None, troubles: list[str]
+) -> Iterator[CompiledRule]:
+    for rule in rules:
+        match = rule.match.grpc
+        if match is None:
+            continue
+        for path in match.paths:
+            try:
+                yield CompiledRule.compile_grpc(rule, match, path, owner, schema)
+            except BadSchema as error:
+                troubles.append(f"rule {rule.name}: {error}")
+                yield CompiledRule.compile_grpc(rule, match, path, owner, None)
 
 
 def _fitting(rules: Iterable[CompiledRule], path: str) -> Iterator[Candidate]:

@@ -27,13 +27,16 @@ from leasehold.sidecar.observe.exchanges import (
     Exchange,
     GaveUp,
     Head,
+    Http2,
     Mark,
     Piece,
     answer,
     conclude_collected,
     intent_of,
+    parse_headers,
     unfinished,
 )
+from leasehold.sidecar.observe.frames import PREFACE, asks_for_http2, opens_http2
 from leasehold.sidecar.observe.http1 import Expect, RequestReader, ResponseReader, header
 from leasehold.sidecar.observe.matching import NO_CANDIDATES, Matcher, OwnerRules, RulesView, authority_of
 from leasehold.sidecar.observe.reasons import Unfollowable
@@ -138,6 +141,8 @@ class Observer:
                 start = end
         except Unfollowable as stop:
             self.withheld_request = b""
+            if stop.reason == "http2" and not self._routing and not start:
+                return [Http2(prefix + data[start:], b"")]
             return self._give_up(pieces, prefix + data[start:] if pieces is not None else data, stop.reason)
         if reader.partial:
             return self._withhold_request(pieces, data)
@@ -149,8 +154,14 @@ class Observer:
         rest, self.withheld_request = self.withheld_request, b""
         return rest
 
+    @property
+    def _may_be_http2(self) -> bool:
+        """As far as the client has spoken."""
+        requests = self._requests
+        return not self._answered_any and requests.expect is Expect.HEAD and PREFACE.startswith(bytes(requests.partial))
+
     def _withhold_request(self, pieces: list[Piece] | None, data: bytes) -> list[Piece] | None:
-        if not self._routing and not self._rules.matcher.intends:
+        if not self._routing and not self._rules.matcher.intends and not self._may_be_http2:
             self.withheld_request = b""
             return pieces
         pieces, self.withheld_request = _keep_back(pieces, data, len(self._requests.partial))
@@ -171,6 +182,8 @@ class Observer:
         exchange = Exchange(reader.method.decode("latin-1"), reader.target.decode("latin-1"), candidates)
         outstanding.append(exchange)
         marks: list[Mark] = [Head(exchange)] if self._routing else []
+        if reader.upgrade and not self._routing:
+            exchange.h2c = asks_for_http2(head)
         if candidates:
             exchange.call = self._new_call()
             trace = header(head, head.lower(), b"traceparent") or b""
@@ -200,13 +213,13 @@ class Observer:
     def response(self, data: bytes) -> list[Piece] | None:
         """Bytes from the server."""
         reader = self._responses
-        start = 0
+        start = end = 0
         size = len(data)
         prefix = self.withheld_response
         pieces: list[Piece] | None = [] if prefix else None
         try:
             while start < size:
-                exchange = self._outstanding[0] if self._outstanding else self._unsolicited()
+                exchange = self._outstanding[0] if self._outstanding else self._unsolicited(data)
                 reader.bodiless = exchange.method == "HEAD"
                 end = reader.feed(data, start)
                 if reader.head is not None:
@@ -225,7 +238,7 @@ class Observer:
                 start = end
         except Unfollowable as stop:
             self.withheld_response = b""
-            return self._give_up(pieces, prefix + data[start:] if pieces is not None else data, stop.reason)
+            return self._stop_responses(stop.reason, pieces, data[:start], prefix + data[start:], data[end:])
         if reader.partial:
             return self._withhold_response(pieces, data)
         self.withheld_response = b""
@@ -245,8 +258,26 @@ class Observer:
         """The connection is gone: what that means for the calls under way. ``reached``: the owner, ever."""
         return unfinished(self._outstanding, reached=reached)
 
-    def _unsolicited(self) -> Exchange:
-        began = self._answered_any or self._requests.midway
+    def _stop_responses(
+        self, reason: str, pieces: list[Piece] | None, shown: bytes, rest: bytes, behind: bytes
+    ) -> list[Piece]:
+        """``rest`` begins with the segment that is not followed, ``behind`` behind it."""
+        if reason != "http2":
+            return self._give_up(pieces, shown + rest if pieces is None else rest, reason)
+        if pieces is None:
+            pieces = [shown]
+        withheld, self.withheld_request = self.withheld_request, b""
+        if not self._outstanding:  # the server speaks first
+            return [*pieces, Http2(withheld, rest)]
+        exchange = self._outstanding.popleft()
+        switched = rest[: len(rest) - len(behind)]
+        return [*pieces, switched, Http2(withheld, behind, (exchange, exchange.h2c or b""))]
+
+    def _unsolicited(self, data: bytes) -> Exchange:
+        midway = self._requests.midway
+        if self._may_be_http2 and not self._routing and opens_http2(data, client_began=midway):
+            raise Unfollowable("http2")
+        began = self._answered_any or midway
         raise Unfollowable("unsolicited-response" if began else "server-first")
 
     def _withhold_response(self, pieces: list[Piece] | None, data: bytes) -> list[Piece] | None:
@@ -262,7 +293,8 @@ class Observer:
             raise Unfollowable("unsolicited-response")
         if status < 200:
             if status == 101:
-                raise Unfollowable("upgrade")
+                accepted = (header(head, head.lower(), b"upgrade") or b"").lower() == b"h2c"
+                raise Unfollowable("http2" if accepted and exchange.h2c is not None else "upgrade")
             return ()
         if status < 300 and exchange.method == "CONNECT":
             raise Unfollowable("connect")
@@ -271,7 +303,7 @@ class Observer:
             self._requests.resume()
         if not exchange.candidates:
             return ()
-        marks = answer(exchange, status, head, has_body=not self._responses.ended)
+        marks = answer(exchange, status, lambda: parse_headers(head), has_body=not self._responses.ended)
         if exchange.collector is not None:
             self._responses.collect(head, exchange.collector)
         return marks

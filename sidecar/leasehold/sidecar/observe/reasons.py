@@ -15,9 +15,11 @@ GAVE_UP: Final = frozenset(
         "pipeline-too-deep",
         "unsolicited-response",
         "early-upgrade-data",
+        "header-compression",
+        "too-many-streams",
     }
 )
-"""Reasons to stop following what had looked like HTTP/1."""
+"""Reasons to stop following what had looked like HTTP."""
 
 
 class Unfollowable(Exception):

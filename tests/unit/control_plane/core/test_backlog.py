@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from leasehold.control_plane.core.backlog import Backlog, backoff_ceiling
 from leasehold.protocol.names import Instant
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from leasehold.control_plane.core.epochs import Close, Drop, Epochs, LookAt, Open, Seen, grace_seconds
 from leasehold.protocol.names import ClassName, Instant, Revision
 from leasehold.protocol.records import EpochRecord

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+
 from leasehold.control_plane.core.lifecycle import (
     TABLE,
     Facts,

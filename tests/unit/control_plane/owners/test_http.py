@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import trustme
 from aiohttp import web
+from msgspec.structs import replace
+
 from leasehold.control_plane.owners.http import HttpOwner, extract
 from leasehold.control_plane.owners.outcome import Verdict
 from leasehold.protocol.rules import Owner as OwnerDocument
 from leasehold.protocol.rules import Source
-from msgspec.structs import replace
-
 from tests.unit.control_plane.world import Owner, blob, rules
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from leasehold.control_plane.owners.outcome import Verdict, of_delete, of_read, retry_after
 
 

@@ -1,0 +1,33 @@
+"""Reads the descriptor sets that owners name, from this host's disk.
+
+One that cannot be used costs the rules that name fields by it, and nothing else: their calls are counted as unusable
+(``no-descriptor``), and the log says why.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+
+from leasehold.protocol.rules import RuleSet
+from leasehold.sidecar.observe.matching import Matcher
+from leasehold.sidecar.observe.protobuf import BadSchema, Schema
+
+log = structlog.get_logger()
+
+
+def compile_rules(rules: RuleSet) -> Matcher:
+    """The matcher of these rules, with all descriptor sets that can be read."""
+    schemas: dict[str, Schema] = {}
+    for owner in rules.owners:
+        if owner.descriptor_set is None:
+            continue
+        try:
+            schemas[owner.name] = Schema(Path(owner.descriptor_set).read_bytes())
+        except (OSError, BadSchema) as error:
+            log.error("descriptor_set_unusable", owner=owner.name, file=owner.descriptor_set, error=str(error))
+    matcher = Matcher.compile(rules, schemas)
+    for trouble in matcher.troubles:
+        log.error("descriptor_set_does_not_fit", error=trouble)
+    return matcher
