@@ -2,13 +2,17 @@
 
 Range ends are never passed around on their own. A compare whose range end was forgotten is *true* over a full range,
 so whoever wants a range has to build a ``KeyRange``, and only ``KeyRange.under`` knows how its end is computed.
+
+They are made by the million, so they are structs: made in 0.1 µs where a frozen dataclass takes 1 µs. Those that hold
+nothing but text and numbers can be in no cycle, and do not concern the garbage collector (``gc=False``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from leasehold.protocol.names import LeaseId, Revision
 
@@ -19,8 +23,7 @@ A nested transaction has what its enclosing levels left over: beside 100 members
 """
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRange:
+class KeyRange(msgspec.Struct, frozen=True, gc=False):
     """All keys ``start <= key < end``."""
 
     start: bytes
@@ -48,8 +51,7 @@ Where = bytes | KeyRange
 """One key, or a range of keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyValue:
+class KeyValue(msgspec.Struct, frozen=True, gc=False):
     """A key as etcd stores it. Revisions are of the whole store; ``lease`` is 0 when none is attached."""
 
     key: bytes
@@ -79,8 +81,7 @@ class Relation(Enum):
     NOT_EQUAL = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(msgspec.Struct, frozen=True, gc=False):
     """One condition. Over a range it must hold for *every* key; over an empty range it sees revision 0."""
 
     where: Where
@@ -89,8 +90,7 @@ class Compare:
     operand: int | bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
+class Get(msgspec.Struct, frozen=True, gc=False):
     """Read a key or range inside a transaction. ``limit`` 0 means all."""
 
     where: Where
@@ -98,8 +98,7 @@ class Get:
     keys_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(msgspec.Struct, frozen=True, gc=False):
     """Write a key. ``lease`` 0 attaches none."""
 
     key: bytes
@@ -107,15 +106,13 @@ class Put:
     lease: LeaseId = LeaseId(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True, gc=False):
     """Delete a key or range. Deleting what is not there is no error."""
 
     where: Where
 
 
-@dataclass(frozen=True, slots=True)
-class Txn:
+class Txn(msgspec.Struct, frozen=True):
     """IF all of ``compares`` THEN ``success`` ELSE ``failure``, atomically.
 
     etcd evaluates every compare, nested ones included, against the state *before* the transaction, and refuses two
@@ -130,28 +127,24 @@ class Txn:
 Operation = Get | Put | Delete | Txn
 
 
-@dataclass(frozen=True, slots=True)
-class GetResult:
+class GetResult(msgspec.Struct, frozen=True):
     """What a ``Get`` found. ``count`` is how many keys the range holds, however many were returned."""
 
     items: Sequence[KeyValue] = ()
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PutResult:
+class PutResult(msgspec.Struct, frozen=True, gc=False):
     """A ``Put`` took place."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteResult:
+class DeleteResult(msgspec.Struct, frozen=True, gc=False):
     """How many keys a ``Delete`` removed."""
 
     deleted: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class TxnResult:
+class TxnResult(msgspec.Struct, frozen=True):
     """Which branch ran and what each of its operations returned, in order.
 
     ``revision`` is the store's revision after the transaction; for a transaction that wrote, the mod_revision of
@@ -166,30 +159,27 @@ class TxnResult:
 OperationResult = GetResult | PutResult | DeleteResult | TxnResult
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """A consistent read: ``items`` in key order, all as of ``revision``."""
 
     revision: Revision
     items: Sequence[KeyValue] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """A lease as granted. ``ttl_seconds`` may exceed what was asked for: etcd has a minimum (TTL 1 becomes 2)."""
 
     lease: LeaseId
     ttl_seconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseStatus:
+class LeaseStatus(msgspec.Struct, frozen=True):
     """A lease as etcd sees it; ``remaining_seconds`` is -1 once it is gone."""
 
     lease: LeaseId
     remaining_seconds: int
     granted_seconds: int
-    keys: Sequence[bytes] = field(default=())
+    keys: Sequence[bytes] = ()
 
 
 class Change(Enum):
@@ -199,16 +189,14 @@ class Change(Enum):
     DELETE = "delete"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One change. For a delete, ``item`` carries only key and ``mod_revision`` (the revision of the delete)."""
 
     change: Change
     item: KeyValue
 
 
-@dataclass(frozen=True, slots=True)
-class WatchBatch:
+class WatchBatch(msgspec.Struct, frozen=True):
     """Changes in revision order; a revision is never split over two batches.
 
     An empty batch is progress: nothing happened up to and including ``revision``.
@@ -218,8 +206,7 @@ class WatchBatch:
     events: Sequence[Event] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MemberStatus:
+class MemberStatus(msgspec.Struct, frozen=True):
     """One etcd member as it describes itself."""
 
     endpoint: str

@@ -87,7 +87,7 @@ class KeyValues:
         request = rpc.TxnRequest()
         fill_txn(request, txn)
         reply = await self._channel.call(TXN, request, deadline=deadline)
-        return _txn_result(reply, Revision(reply.header.revision))
+        return _txn_result(reply, txn, Revision(reply.header.revision))
 
     async def compact(self, revision: Revision, *, deadline: float) -> None:
         """Forget everything older than ``revision``. A revision that is compacted already is no error.
@@ -177,34 +177,37 @@ def key_value(message: rpc.KeyValue) -> KeyValue:
     )
 
 
-def _txn_result(reply: rpc.TxnResponse, revision: Revision) -> TxnResult:
-    # Nested replies carry no revision of their own: the whole transaction has one.
+def _txn_result(reply: rpc.TxnResponse, txn: Txn, revision: Revision) -> TxnResult:
+    # What was asked tells what each answer is: asking protobuf costs more than reading it. Nested replies carry no
+    # revision of their own: the whole transaction has one.
+    asked = txn.success if reply.succeeded else txn.failure
     results: Sequence[OperationResult] = [
-        _RESULT[response.WhichOneof("response")](response, revision) for response in reply.responses
+        _RESULT[type(operation)](response, operation, revision)
+        for operation, response in zip(asked, reply.responses, strict=True)
     ]
     return TxnResult(reply.succeeded, revision, results)
 
 
-def _get_result(response: rpc.ResponseOp, _: Revision) -> GetResult:
+def _get_result(response: rpc.ResponseOp, _: Get, __: Revision) -> GetResult:
     found = response.response_range
     return GetResult([key_value(kv) for kv in found.kvs], found.count)
 
 
-def _put_result(_: rpc.ResponseOp, __: Revision) -> PutResult:
+def _put_result(_: rpc.ResponseOp, __: Put, ___: Revision) -> PutResult:
     return _PUT_RESULT
 
 
-def _delete_result(response: rpc.ResponseOp, _: Revision) -> DeleteResult:
+def _delete_result(response: rpc.ResponseOp, _: Delete, __: Revision) -> DeleteResult:
     return DeleteResult(response.response_delete_range.deleted)
 
 
-def _nested_result(response: rpc.ResponseOp, revision: Revision) -> TxnResult:
-    return _txn_result(response.response_txn, revision)
+def _nested_result(response: rpc.ResponseOp, asked: Txn, revision: Revision) -> TxnResult:
+    return _txn_result(response.response_txn, asked, revision)
 
 
-_RESULT: dict[str | None, Callable[[rpc.ResponseOp, Revision], OperationResult]] = {
-    "response_range": _get_result,
-    "response_put": _put_result,
-    "response_delete_range": _delete_result,
-    "response_txn": _nested_result,
+_RESULT: dict[type[Operation], Callable[[rpc.ResponseOp, Any, Revision], OperationResult]] = {
+    Get: _get_result,
+    Put: _put_result,
+    Delete: _delete_result,
+    Txn: _nested_result,
 }
