@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from leasehold.sidecar.capture.metrics_port import Direction
 from leasehold.sidecar.holds.entries import Operation
 from leasehold.sidecar.ports import Outcome
+from leasehold.sidecar.tallies import Spread, Tally
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 MEMBERS = (1, 2, 5, 10, 20, 50, 100)
@@ -23,8 +24,6 @@ class SidecarMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        # Looking up a label's child costs more than counting; these two are counted for each registration.
-        self._hot: dict[tuple[object, str], Counter] = {}
         self.lost = 0
         """Observations, or connections full of them, that an error of ours or a full journal left unprotected."""
         self._lost_at = 0.0
@@ -39,22 +38,22 @@ class SidecarMetrics:
         self._connect_failed = self._counter("connect_failures", "Owners that could not be reached", "reason")
         self._gave_up = self._counter("observer_gave_up", "HTTP that turned into a plain relay", "reason")
         self._uninspected = self._counter("uninspected_connections", "Relayed blind on purpose", "reason")
-        self._matched = self._counter("matched_calls", "Calls that a rule matched", "rule")
+        self._matched = self._tally("matched_calls", "Calls that a rule matched", "rule")
         self._unusable = self._counter("unusable_calls", "Matched, but without a usable id", "rule", "reason")
-        self._held = self._histogram("hold_seconds", "How long bytes were kept back", SECONDS, "direction")
+        self._held = self._spread("hold_seconds", "How long bytes were kept back", SECONDS, "direction")
         self._deadline_passed = self._counter("hold_deadlines_passed", "Holds that ended unregistered", "rule")
         self._released_early = self._counter("holds_released_early", "Holds that the memory cap ended", "direction")
         self._calls_rejected = self._counter("rejected_calls", "Answered 503 before they left", "rule")
 
     def _holds(self) -> None:
-        self._registrations = self._counter("registrations", "Observations that ended", "commit", "outcome")
+        self._registrations = self._tally("registrations", "Observations that ended", "commit", "outcome")
         self._unprotected = self._counter("unprotected_creations", "Held by nobody, because", "reason")
-        self._commits = self._counter("commits", "Batches that took place")
-        self._commit_members = self._histogram("commit_members", "Operations in a batch", MEMBERS)
-        self._commit_seconds = self._histogram("commit_seconds", "How long a batch took", SECONDS)
+        self._commits = self._tally("commits", "Batches that took place")
+        self._commit_members = self._spread("commit_members", "Operations in a batch", MEMBERS)
+        self._commit_seconds = self._spread("commit_seconds", "How long a batch took", SECONDS)
         self._commit_failures = self._counter("commit_failures", "Batches that did not take place", "reason")
-        self._operations = self._counter("operations", "Operations that ended", "operation", "outcome")
-        self._operation_seconds = self._histogram("operation_seconds", "From the observation to the end", SECONDS)
+        self._operations = self._tally("operations", "Operations that ended", "operation", "outcome")
+        self._operation_seconds = self._spread("operation_seconds", "From the observation to the end", SECONDS)
         self._late_returns = self._counter("late_returns", "Came back to what was being swept, or was swept")
         self._taken_back = self._counter("holds_taken_back", "Believed, but not there: acquired anew")
         self._operations_rejected = self._counter("rejected_operations", "Refused by etcd as malformed")
@@ -102,7 +101,7 @@ class SidecarMetrics:
         self._uninspected.labels(reason).inc()
 
     def matched(self, rule: str) -> None:
-        self._matched.labels(rule).inc()
+        self._matched.count((rule,))
 
     def unusable(self, rule: str, reason: str) -> None:
         self._unusable.labels(rule, reason).inc()
@@ -110,7 +109,7 @@ class SidecarMetrics:
             self._note_a_loss()
 
     def held(self, direction: Direction, seconds: float) -> None:
-        self._held.labels(direction).observe(seconds)
+        self._held.see(seconds, (direction,))
 
     def deadline_passed(self, rule: str) -> None:
         self._deadline_passed.labels(rule).inc()
@@ -124,10 +123,7 @@ class SidecarMetrics:
     # --- RegistrarMetrics, CommitterMetrics ---------------------------------------------------------------------
 
     def registered(self, commit: str, outcome: str) -> None:
-        ended = self._hot.get((commit, outcome))
-        if ended is None:
-            ended = self._hot[commit, outcome] = self._registrations.labels(commit, outcome)
-        ended.inc()
+        self._registrations.count((commit, outcome))
 
     def unprotected(self, reason: str) -> None:
         self._unprotected.labels(reason).inc()
@@ -138,20 +134,16 @@ class SidecarMetrics:
         self._taken_back.inc()
 
     def committed(self, members: int, seconds: float) -> None:
-        self._commits.inc()
-        self._commit_members.observe(members)
-        self._commit_seconds.observe(seconds)
+        self._commits.count()
+        self._commit_members.see(members)
+        self._commit_seconds.see(seconds)
 
     def commit_failed(self, reason: str) -> None:
         self._commit_failures.labels(reason).inc()
 
     def operation_ended(self, operation: Operation, outcome: Outcome, seconds: float) -> None:
-        kind = type(operation)
-        ended = self._hot.get((kind, outcome))
-        if ended is None:
-            ended = self._hot[kind, outcome] = self._operations.labels(kind.__name__.lower(), outcome)
-        ended.inc()
-        self._operation_seconds.observe(seconds)
+        self._operations.count((type(operation).__name__.lower(), outcome))
+        self._operation_seconds.see(seconds)
 
     def late_return(self) -> None:
         self._late_returns.inc()
@@ -223,6 +215,12 @@ class SidecarMetrics:
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(f"leasehold_sidecar_{name}", about, labels, registry=self.registry)
+
+    def _tally(self, name: str, about: str, *labels: str) -> Tally:
+        return Tally(self.registry, f"leasehold_sidecar_{name}", about, *labels)
+
+    def _spread(self, name: str, about: str, bounds: tuple[float, ...], *labels: str) -> Spread:
+        return Spread(self.registry, f"leasehold_sidecar_{name}", about, bounds, *labels)
 
     def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
         return Gauge(f"leasehold_sidecar_{name}", about, labels, registry=self.registry)

@@ -172,9 +172,11 @@ class Holds:
             entry = (rule, future)
             hold.pending.append(entry)
             future.add_done_callback(lambda _: self._answer_done(hold, entry))
-        future.add_done_callback(_outcome)  # so that a failure of the registrar's is never called unnoticed
+        else:
+            future.add_done_callback(_outcome)  # so that a failure of the registrar's is never called unnoticed
 
     def _answer_done(self, hold: _Hold, entry: tuple[Rule, asyncio.Future[Outcome]]) -> None:
+        _outcome(entry[1])  # as above
         hold.pending.remove(entry)
         if not hold.pending:
             self._release(hold)

@@ -1,7 +1,8 @@
 """Group commit: many operations, one transaction, guarded by the beacons of their holders.
 
-- No artificial delay: a batch is whatever became ready while the earlier ones were in flight. At most
-  ``IN_FLIGHT`` batches are under way; more would only make each one smaller.
+- No artificial delay: a batch is whatever became ready while the one before was in flight. Another beside it begins
+  only when ``WORTH_ANOTHER`` operations are ready, up to ``IN_FLIGHT``: each batch costs a round trip's worth of CPU,
+  so many small ones cost more than they gain.
 - A batch that a missing beacon refused did not happen: the holder is told to attach again and all of it is replayed.
 - What etcd could not do is kept and tried again for ever, with full jitter up to ``MAX_PAUSE_SECONDS``, so that
   recovery is quick. The journal is written before the commit is tried, and holds it over a restart.
@@ -38,6 +39,7 @@ from leasehold.sidecar.ports import Outcome
 log = structlog.get_logger()
 
 IN_FLIGHT = 3
+WORTH_ANOTHER = tx.MAX_BATCH // 2
 MAX_PAUSE_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.05
 DENIED_PAUSE_SECONDS = 5.0
@@ -116,6 +118,7 @@ class Committer:
         self._items: dict[int, Item] = {}
         self._work = asyncio.Event()
         self._progress = asyncio.Event()
+        self._under_way = 0
         self._failures = 0
         self.trouble = ""
         """Why the last batch did not take place; empty when it did."""
@@ -183,7 +186,9 @@ class Committer:
 
     async def _commit_for_ever(self) -> None:
         while True:
-            batch = self._lanes.take(self._beacons.may_try, tx.MAX_BATCH)
+            batch: list[Item] = []
+            if not self._under_way or self._lanes.ready >= WORTH_ANOTHER:
+                batch = self._lanes.take(self._beacons.may_try, tx.MAX_BATCH)
             if batch:
                 await self._commit(batch)
                 continue
@@ -201,7 +206,7 @@ class Committer:
         guards = {item.guard: self._boot(item) for item in batch if item.guard is not None}
         began = self._clock.now()
         try:
-            result = await self._store.commit(tx.batch(self._keys, guards, members), deadline=self._deadline)
+            result = await self._ask(tx.batch(self._keys, guards, members))
         except Rejected as error:
             await self._isolate(batch, error)
         except StoreError as error:
@@ -221,6 +226,14 @@ class Committer:
                 self._settle(batch, result)
             else:
                 self._refused(batch, guards, result)
+
+    async def _ask(self, txn: Txn) -> TxnResult:
+        self._under_way += 1
+        try:
+            return await self._store.commit(txn, deadline=self._deadline)
+        finally:
+            self._under_way -= 1
+            self._work.set()
 
     def _of_living(self, batch: list[Item]) -> list[Item]:
         """Without what was asked in the name of a holder whose end was told: it means nothing any more."""

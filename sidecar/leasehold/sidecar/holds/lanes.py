@@ -85,6 +85,11 @@ class Lanes:
             if not lane[0].blocked:
                 self.again(lane[0])
 
+    @property
+    def ready(self) -> int:
+        """How many could go, as far as order is concerned; whether their holders are attached is not looked at."""
+        return sum(map(len, self._ready.values()))
+
     def count_of(self, holder: Holder) -> int:
         """How many items are not over for this holder."""
         return self._of_holder.get(holder, 0)

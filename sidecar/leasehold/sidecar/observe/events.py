@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from leasehold.protocol.names import CallId, Resource
 from leasehold.protocol.rules import Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Creation:
+class Creation(msgspec.Struct, frozen=True):
     """The owner created (or confirmed) a resource for us.
 
     ``incarnation`` tells it from a later one with the same id: the owner's uid or ETag where the rule names or the
@@ -23,16 +22,14 @@ class Creation:
     trace: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(msgspec.Struct, frozen=True):
     """A call used a resource: whoever holds by use holds it now."""
 
     rule: Rule
     resource: Resource
 
 
-@dataclass(frozen=True, slots=True)
-class Deletion:
+class Deletion(msgspec.Struct, frozen=True):
     """The app deleted the resource itself."""
 
     rule: Rule
@@ -42,8 +39,7 @@ class Deletion:
 Observation = Creation | Use | Deletion
 
 
-@dataclass(frozen=True, slots=True)
-class Unusable:
+class Unusable(msgspec.Struct, frozen=True):
     """A call matched a rule, but no id could be had from it; nothing is registered. ``reason`` is a metric label:
     ``no-id``, ``not-text``, ``empty``, ``too-long``, ``not-utf8``, ``control-characters``, ``unsafe-path``,
     ``pattern``, ``body-too-large``, ``body-unreadable``, ``no-descriptor``, ``aborted``; or ``crashed``, which is a bug

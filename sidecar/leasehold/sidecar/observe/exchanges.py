@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from leasehold.protocol.names import CallId, Resource
 from leasehold.protocol.rules import Commit, Rule, Side
@@ -45,15 +46,13 @@ class Exchange:
         self.collector: BodyCollector | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """A request head begins; the next piece is all of it. Only for a forward proxy, which routes by it."""
 
     exchange: Exchange
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True):
     """This request may create something under a rule that wants an intent first."""
 
     exchange: Exchange
@@ -61,8 +60,7 @@ class Intent:
     resource: Resource | None
 
 
-@dataclass(frozen=True, slots=True)
-class Matched:
+class Matched(msgspec.Struct, frozen=True):
     """The response fits these rules. ``holding`` are the ones for which it has to wait."""
 
     exchange: Exchange
@@ -70,23 +68,20 @@ class Matched:
     holding: tuple[Rule, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Concluded:
+class Concluded(msgspec.Struct, frozen=True):
     """All that will ever be known of a call that had candidates. Without findings: its status fitted no rule."""
 
     exchange: Exchange
     findings: tuple[Observation | Unusable, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class GaveUp:
+class GaveUp(msgspec.Struct, frozen=True):
     """The connection can be followed no further; ``reason`` as in ``reasons``."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Http2:
+class Http2(msgspec.Struct, frozen=True):
     """From here on this is HTTP/2. ``requests`` and ``responses`` are its first bytes, not forwarded yet.
 
     ``upgraded``: the HTTP/1 call that turned into stream 1, and the client's settings that came with it.

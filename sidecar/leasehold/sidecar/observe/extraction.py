@@ -7,9 +7,10 @@ owner's delete endpoint could misunderstand.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, cast
 
 import jmespath
 import jmespath.exceptions
@@ -38,14 +39,17 @@ _UNSEARCHABLE: Final = (
 """What JMESPath functions let through when the data is not what they were written for."""
 
 
+_PLAIN: Final = re.compile(rf"[A-Za-z0-9_-][A-Za-z0-9._~-]{{0,{MAX_ID_BYTES - 1}}}")
+"""What ids nearly always look like: safe in any path, so that no other check needs to look at them."""
+
+
 class _NoId(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a matched call showed. ``headers`` are the response's, by lower-case name; ``document`` is its JSON body,
     ``messages`` the first gRPC message of each side, ``None`` (or missing) where no rule asked for one."""
 
@@ -55,29 +59,35 @@ class Answer:
     document: object
     call: CallId
     trace: str
-    messages: Mapping[Side, bytes] = field(default_factory=dict)
+    messages: Mapping[Side, bytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A compiled ``Source``. ``named``: where it is a gRPC field given in names, and the descriptor set knows it."""
+    """A compiled ``Source``. ``fields``: where the expression is nothing but names of fields, these, which are read
+    without JMESPath (2 µs). ``named``: where it is a gRPC field given in names, and the descriptor set knows it."""
 
     source: Source
     expression: jmespath.parser.ParsedResult | None
+    fields: tuple[str, ...] | None
     pattern: PathTemplate | None
     named: NamedField | None
 
     @classmethod
     def compile(cls, source: Source, method: MethodDescriptor | None) -> _Place:
+        expression = None if source.json is None else jmespath.compile(source.json)
         return cls(
             source,
-            None if source.json is None else jmespath.compile(source.json),
+            expression,
+            None if expression is None else _fields(expression.parsed),
             None if source.pattern is None else PathTemplate.compile(source.pattern),
             None if source.grpc is None or method is None else _named(source.grpc, method),
         )
 
     def read(self, answer: Answer) -> str:
         """Raises ``_NoId``."""
+        if self.fields is not None:
+            return _from_value(_walk(answer.document, self.fields))
         if self.expression is not None:
             return _from_json(self.expression, answer.document)
         if self.source.grpc is not None:
@@ -141,10 +151,12 @@ class Extractor:
             return None
 
     def _resource(self, text: str) -> Resource:
-        _check(text)
+        plain = _PLAIN.fullmatch(text) is not None
+        if not plain:
+            _check(text)
         if self._id_pattern is not None and self._id_pattern.fullmatch(text) is None:
             raise _NoId("pattern")
-        if self._delete_path is not None:
+        if self._delete_path is not None and not plain:
             if "/" in text and not self._delete_path.spans_segments:
                 # It could be encoded, but owners and the proxies before them disagree on what %2F means.
                 raise _NoId("unsafe-path")
@@ -182,6 +194,27 @@ def _from_json(expression: jmespath.parser.ParsedResult, document: object) -> st
         value = expression.search(document)
     except _UNSEARCHABLE as error:
         raise _NoId("no-id") from error
+    return _from_value(value)
+
+
+def _fields(parsed: Mapping[str, object]) -> tuple[str, ...] | None:
+    """The names, where an expression is ``a`` or ``a.b.c``."""
+    if parsed["type"] == "field":
+        return (str(parsed["value"]),)
+    if parsed["type"] != "subexpression":
+        return None
+    children = cast("Sequence[Mapping[str, object]]", parsed["children"])
+    parts = [_fields(child) for child in children]
+    return None if None in parts else tuple(name for part in parts if part is not None for name in part)
+
+
+def _walk(document: object, fields: Iterable[str]) -> object:
+    for field in fields:
+        document = document.get(field) if isinstance(document, dict) else None
+    return document
+
+
+def _from_value(value: object) -> str:
     if value is None:
         raise _NoId("no-id")
     if isinstance(value, str):

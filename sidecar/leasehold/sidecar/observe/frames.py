@@ -12,8 +12,9 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from leasehold.sidecar.observe.header_blocks import Block, HeaderBlocks
 from leasehold.sidecar.observe.http1 import header
@@ -46,8 +47,7 @@ _SETTINGS_HEAD: Final = bytes([SETTINGS, 0, 0, 0, 0, 0])
 """Behind the length: kind, flags, stream."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """A segment on its way. ``left``: bytes of its frame that are still to come, right behind it."""
 
     data: bytes

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
 
+import msgspec
+
 from leasehold.protocol.rules import Commit, GrpcMatch, On, Owner, Rule, RuleSet
 from leasehold.protocol.templates import PathTemplate, UnsafeId
 from leasehold.sidecar.observe.extraction import Extractor
@@ -42,8 +44,7 @@ class CompiledRule:
         return cls(rule, PathTemplate.compile(path), Extractor.compile(rule, owner, method), streaming)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A rule whose method and path fit. ``variables`` is ``None`` when a value in the path cannot be part of an id."""
 
     compiled: CompiledRule
