@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from leasehold.protocol.configuration import Seconds
-from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules import On, RuleSet
 from leasehold.protocol.store import Delete, Put, Txn
 from leasehold.sidecar.ports import Outcome
-from tests.fakes.etcd import FakeEtcd
 from tests.integration.sidecar_world import (
     BY_SERVICE,
     OneHost,
@@ -28,21 +21,6 @@ from tests.integration.sidecar_world import (
     rule,
     use,
 )
-
-
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.etcd)])
-async def tenant(request: pytest.FixtureRequest, real_etcd: EtcdProcess | None, tmp_path: Path) -> AsyncIterator[World]:
-    if request.param == "fake":
-        async with FakeEtcd() as fake:
-            it = World(fake.endpoint, tmp_path)
-            yield it
-            await it.client.close()
-        return
-    if real_etcd is None:
-        pytest.skip("no etcd here")
-    it = World(real_etcd.endpoint, tmp_path)
-    yield it
-    await it.client.close()
 
 
 async def look(one: Running) -> None:
