@@ -227,7 +227,7 @@ def block_of(parts: Iterable[bytes], padding: int | None, *, priority: bool, end
     payload = (b"\0\0\0\0\7" if priority else b"") + first
     if padding is not None:
         payload = bytes([padding]) + payload + bytes(padding)
-    frames = [(HEADERS, flags, payload), *((CONTINUATION, 0, other) for other in others)]
+    frames = [(HEADERS, flags, payload), *((CONTINUATION, PADDED, other) for other in others)]  # where it means nothing
     kind, flags, payload = frames[-1]
     frames[-1] = (kind, flags | END_HEADERS, payload)
     return b"".join(
