@@ -10,7 +10,6 @@ import pytest
 from aiohttp import ClientSession, web
 
 from leasehold.protocol.etcd.process import EtcdProcess
-from leasehold.protocol.idempotency import IdempotencyKey
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Instant
 from leasehold.protocol.records import IntentRecord, decode
@@ -356,20 +355,6 @@ async def test_when_the_owner_sees_an_idempotency_key_the_intent_has_it(tenant: 
         assert CALL.fullmatch(call), "what a client says never names a key"
         assert (record.idempotency_key, record.sent_as) == (sent, "Idempotency-Key")
     assert (unusable.idempotency_key, unusable.sent_as) == (last, "")
-
-
-async def test_an_intents_key_outlives_a_restart_that_comes_before_the_write(tenant: World) -> None:
-    keyed = rule(commit=Commit.BEFORE_REQUEST, idempotency_key=IdempotencyKey("X-Key"))
-    made = creation("a", keyed)
-    async with tenant.sidecar(crash=True) as one:
-        await one.attached()
-        one.registrar.intend(keyed, made.call, "POST", "/v1/blobs", None, "mine")
-        one.holds.journal.flush()
-    assert await tenant.family(Family.INTENTS) == {}
-    async with tenant.sidecar():
-        found = await eventually("written", lambda: tenant.family(Family.INTENTS))
-    [record] = [decode(IntentRecord, value) for value in found.values()]
-    assert (record.idempotency_key, record.sent_as) == ("mine", "X-Key")
 
 
 async def test_an_intent_with_a_known_id_holds_early_and_lets_go_when_retracted(tenant: World) -> None:
