@@ -18,8 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from hpack.hpack import encode_integer
-
+from leasehold.sidecar.capture.refusal import literal
 from leasehold.sidecar.observe.exchanges import Insert
 from leasehold.sidecar.observe.frames import CONTINUATION, END_HEADERS, HEADERS, PADDED, Frame
 
@@ -43,7 +42,7 @@ def with_line(head: bytes, insert: Insert) -> bytes:
 
 def field_of(insert: Insert) -> bytes:
     """As HPACK writes it."""
-    return _NEVER_INDEXED + _text(insert.header.lower()) + _text(insert.value)
+    return _NEVER_INDEXED + literal(insert.header.lower()) + literal(insert.value)
 
 
 def with_field(block: bytes, field: bytes) -> bytes:
@@ -65,8 +64,3 @@ def _last_frame(block: bytes) -> int:
     while not block[at + 4] & END_HEADERS:
         at += _HEAD + int.from_bytes(block[at : at + 3], "big")
     return at
-
-
-def _text(value: str) -> bytes:
-    data = value.encode("ascii")
-    return bytes(encode_integer(len(data), 7)) + data
