@@ -215,6 +215,29 @@ async def test_a_stream_carries_its_key_behind_its_other_fields(relayed: World) 
     assert relayed.metrics.counts["key put-blob inserted"] == 3
 
 
+@pytest.mark.parametrize(
+    "relayed", [KEYED_2.replace("on_unavailable: forward", "on_unavailable: reject")], indirect=True
+)
+async def test_a_refused_stream_sends_no_key_and_those_under_way_go_on(relayed: World) -> None:
+    app, owner = await peers(relayed)
+    first = app.ask("PUT", "/v1/blobs/b-1")
+    await relayed.registrar.was_asked()
+    relayed.registrar.say()
+    assert (await received(owner))["idempotency-key"] == relayed.registrar.keys[0]
+    second = app.ask("PUT", "/v1/blobs/b-1")
+    await relayed.registrar.was_asked()
+    relayed.registrar.say(Outcome.UNPROTECTED)
+    await app.hear((second, 503))
+    third = app.ask("PUT", "/v1/blobs/b-1")  # as the second: no header block that the tables need was dropped
+    await relayed.registrar.was_asked(2)  # the second was retracted
+    relayed.registrar.say()
+    fields = await received(owner)
+    assert fields["idempotency-key"] == relayed.registrar.keys[2]
+    owner.answer(first, 404)
+    owner.answer(third, 404)
+    await app.hear((first, 404), (third, 404))
+
+
 @on_http2
 async def test_an_apps_own_field_is_left_alone(relayed: World) -> None:
     app, owner = await peers(relayed)

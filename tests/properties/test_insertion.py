@@ -26,14 +26,28 @@ from leasehold.sidecar.capture.insertion import field_of, with_field
 from leasehold.sidecar.capture.listener import Address, RelaySettings
 from leasehold.sidecar.capture.relay import Link
 from leasehold.sidecar.capture.sides import OwnerSide
-from leasehold.sidecar.observe.exchanges import Insert
+from leasehold.sidecar.observe.exchanges import Insert, Piece
 from leasehold.sidecar.observe.frames import CONTINUATION, END_HEADERS, END_STREAM, HAS_PRIORITY, HEADERS, PADDED
+from leasehold.sidecar.observe.http2 import Http2Observer
 from leasehold.sidecar.observe.matching import Matcher
+from leasehold.sidecar.observe.observer import Observer
 from leasehold.sidecar.ports import Outcome
 from tests.fakes.http2 import http2_rules
 from tests.fakes.relay import CountingMetrics, ManualRegistrar, Rules, rules
 from tests.properties.test_http1 import CONVERSATIONS, HOST, Conversation, cut
-from tests.properties.test_http2 import TALKS, Talk, Turn, cut_turns, named, relayed, request, talk_of, talked
+from tests.properties.test_http2 import (
+    TALKS,
+    Always,
+    Talk,
+    Turn,
+    cut_turns,
+    joined,
+    named,
+    relayed,
+    request,
+    talk_of,
+    talked,
+)
 from tests.properties.test_relay import Keeper, Wire
 
 NAME = "Idempotency-Key"
@@ -139,6 +153,68 @@ def test_whenever_the_intent_is_durable_it_is_the_same_line(
 ) -> None:
     written, registrar = asyncio.run(sent_on(cut(conversation.requests, places), answers))
     assert written == amended(conversation.requests, ours(registrar))
+
+
+# --- the observer only reads -------------------------------------------------------------------------------------
+
+
+WHOLE = re.compile(rb"[A-Z]+ [^\r]+ HTTP/1\.[01]\r\n(?:[^\r]+\r\n)*\r\n")
+
+
+def is_whole(block: bytes) -> bool:
+    """HEADERS, perhaps with CONTINUATIONs, to the end of the last one."""
+    at, flags = 0, 0
+    while not flags & END_HEADERS:
+        kind, flags = block[at + 3], block[at + 4]
+        assert kind == (CONTINUATION if at else HEADERS)
+        at += 9 + int.from_bytes(block[at : at + 3], "big")
+    return at == len(block)
+
+
+def shown(pieces: list[Piece] | None, data: bytes) -> tuple[bytes, list[bytes]]:
+    """The bytes of these pieces, joined, and those of them that come directly behind an ``Insert``."""
+    pieces = [data] if pieces is None else pieces
+    return joined(pieces, data), [
+        joined([behind], b"") for mark, behind in itertools.pairwise(pieces) if isinstance(mark, Insert)
+    ]
+
+
+@pytest.mark.parametrize("conversation", ON_THE_WAY, ids=lambda conversation: conversation.name)
+def test_behind_an_insert_comes_a_whole_head_and_no_byte_is_another(conversation: Conversation) -> None:
+    requests = conversation.requests
+    wanted = amended(requests, itertools.repeat("k")).count(b"Idempotency-Key: k\r\n")
+    for at in range(len(requests)):
+        reader = Observer(ON_1, lambda: CallId("k"), "blobs.test:80")
+        out, heads = b"", []
+        for chunk in cut(requests, [at]):
+            data, more = shown(reader.request(chunk), chunk)
+            out += data
+            heads += more
+        assert out + reader.request_end() == requests
+        assert len(heads) == wanted
+        assert all(WHOLE.fullmatch(head) and head in requests for head in heads)
+
+
+@named
+@pytest.mark.parametrize("open_", [True, False])
+def test_behind_an_insert_comes_a_whole_header_block_and_no_byte_is_another(
+    script: Callable[[Talk], None], open_: bool
+) -> None:
+    turns = talk_of(script).turns
+    for at in range(1, 400, 7):
+        reader = Http2Observer(ON_2, lambda: CallId("k"), "blobs.test:80", Always(open_), Always(open_))
+        out, heads = b"", []
+        for turn in cut_turns(turns, lambda data, at=at: [at]):  # type: ignore[misc]
+            if turn.by_client:
+                data, more = shown(reader.request(turn.data), turn.data)
+                out += data
+                heads += more
+            else:
+                reader.response(turn.data)
+        sent = talk_of(script).side(client=True)
+        assert out + reader.request_end() == sent
+        assert len(heads) == sum(wants(said[0]) for said in heard(sent).values())
+        assert all(is_whole(head) for head in heads)
 
 
 # --- HTTP/2 ------------------------------------------------------------------------------------------------------
