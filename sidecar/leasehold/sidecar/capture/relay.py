@@ -307,14 +307,14 @@ class Link:
             elif isinstance(piece, Frame):
                 self._write_request_frame(piece)
             elif isinstance(piece, Insert):
-                self.write_request_head(self.inserted(piece, next(rest)))
+                self._write_request_head(self.inserted(piece, next(rest)))
             else:
                 self.mark(piece)
         self.settle()
         if self.watching:
             self._look_after_streams()
 
-    def write_request_head(self, head: Piece) -> None:
+    def _write_request_head(self, head: Piece) -> None:
         """All of it at once: bytes on HTTP/1, a frame on HTTP/2."""
         if isinstance(head, bytes):
             self.to_owner.write(head)
