@@ -116,13 +116,16 @@ class ManualRegistrar:
         self.answers = answers
         self.asked: asyncio.Queue[None] = asyncio.Queue()
         self.intents: list[tuple[str, CallId, str, str, Resource | None]] = []
+        self.keys: list[str] = []
+        """The idempotency keys of the intents."""
         self.observations: list[Observation] = []
         self.retracted: list[CallId] = []
         self.futures: list[asyncio.Future[Outcome]] = []
 
     def intend(
-        self, rule: Rule, call: CallId, method: str, target: str, resource: Resource | None
+        self, rule: Rule, call: CallId, method: str, target: str, resource: Resource | None, key: str = ""
     ) -> asyncio.Future[Outcome]:
+        self.keys.append(key)
         self.intents.append((rule.name, call, method, target, resource))
         return self._future()
 
@@ -203,6 +206,9 @@ class CountingMetrics:
 
     def rejected(self, rule: str) -> None:
         self._count("rejected", rule)
+
+    def idempotency_key(self, rule: str, outcome: str) -> None:
+        self._count("key", rule, outcome)
 
     async def until(self, what: str, count: int = 1) -> None:
         async with asyncio.timeout(SOON):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+from aiohttp import ClientSession, web
+
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Instant
+from leasehold.protocol.records import IntentRecord, decode
 from leasehold.protocol.rules import Commit, On, RuleSet
 from leasehold.protocol.store import Delete, Put, Txn
 from leasehold.sidecar.observe.events import Creation
 from leasehold.sidecar.ports import Outcome
+from tests.fakes.relay import CountingMetrics
 from tests.integration.sidecar_world import (
     BY_SERVICE,
     ManyLives,
@@ -23,6 +27,7 @@ from tests.integration.sidecar_world import (
     rule,
     use,
 )
+from tests.integration.test_relay_insertion import CALL, KEYED, in_front_of
 
 
 async def test_a_creation_is_recorded_and_held_before_its_future_ends(tenant: World) -> None:
@@ -302,6 +307,34 @@ async def test_an_intent_is_there_before_the_call_and_gone_after_it(tenant: Worl
         assert len(await tenant.family(Family.INTENTS)) == 1
         assert await one.registrar.observed(made) is Outcome.REGISTERED
         assert await tenant.family(Family.INTENTS) == {}
+
+
+async def test_when_the_owner_sees_an_idempotency_key_the_intent_has_it(tenant: World) -> None:
+    seen: list[tuple[str | None, str, IntentRecord]] = []
+
+    async def owner(request: web.Request) -> web.Response:
+        [((_, call), value)] = (await tenant.family(Family.INTENTS)).items()
+        seen.append((request.headers.get("Idempotency-Key"), call, decode(IntentRecord, value)))
+        return web.Response()
+
+    async with (
+        tenant.sidecar() as one,
+        in_front_of(owner, KEYED, one.registrar, CountingMetrics()) as origin,
+        ClientSession(headers={"Host": "blobs.test"}) as session,
+    ):
+        for key in (None, "mine", "../../etc", ""):
+            more = {} if key is None else {"Idempotency-Key": key}
+            async with session.put(f"{origin}/v1/blobs/b-1", headers=more) as answer:
+                assert answer.status == 200
+            assert await tenant.family(Family.INTENTS) == {}, "the registration takes it along"
+    [(sent, call, record), *others, (_, last, unusable)] = seen
+    assert CALL.fullmatch(call)
+    assert sent == record.idempotency_key == call
+    assert record.sent_as == "Idempotency-Key"
+    for sent, call, record in others:
+        assert CALL.fullmatch(call), "what a client says never names a key"
+        assert (record.idempotency_key, record.sent_as) == (sent, "Idempotency-Key")
+    assert (unusable.idempotency_key, unusable.sent_as) == (last, "")
 
 
 async def test_an_intent_with_a_known_id_holds_early_and_lets_go_when_retracted(tenant: World) -> None:

@@ -391,10 +391,10 @@ def merged(fields: tuple[tuple[bytes | str, bytes | str], ...]) -> list[tuple[by
 
 
 async def relayed(
-    turns: Iterable[Turn], answers: list[bool], *, ends: bool = False
+    turns: Iterable[Turn], answers: list[bool], *, ends: bool = False, view: Rules = VIEW
 ) -> tuple[bytes, bytes, ManualRegistrar]:
     registrar = ManualRegistrar()
-    link = Link(RelaySettings(registrar, VIEW, CountingMetrics()), Keeper(), Address("blobs.test", 80))
+    link = Link(RelaySettings(registrar, view, CountingMetrics()), Keeper(), Address("blobs.test", 80))
     app, owner = Wire(), Wire()
     link.app.connection_made(app)  # type: ignore[arg-type]
     side = OwnerSide(link, link.to_app)
@@ -463,11 +463,11 @@ def test_whenever_the_registrar_answers_the_owner_understands_the_same(
 class Live:
     """An h2 client and an h2 server that talk through a link, and what each has understood."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, view: Rules = VIEW) -> None:
         self.chance = chance
         self.registrar = ManualRegistrar()
         self.metrics = CountingMetrics()
-        self.link = Link(RelaySettings(self.registrar, VIEW, self.metrics), Keeper(), Address("blobs.test", 80))
+        self.link = Link(RelaySettings(self.registrar, view, self.metrics), Keeper(), Address("blobs.test", 80))
         self.app, self.owner = Wire(), Wire()
         self.link.app.connection_made(self.app)  # type: ignore[arg-type]
         self.side = OwnerSide(self.link, self.link.to_app)
@@ -479,6 +479,10 @@ class Live:
         self.asked = self.told = b""
         self.got: dict[int, list[object]] = {}
         self.sent: dict[int, list[object]] = {}
+        self.requested: dict[int, list[tuple[bytes, bytes]]] = {}
+        """What the client asked, by stream."""
+        self.heard: dict[int, list[tuple[bytes, bytes]]] = {}
+        """What the server made of it."""
 
     def step(self) -> None:
         """Some of what waits to be read is read, or some of what waits to be decided is decided."""
@@ -510,10 +514,14 @@ class Live:
         method = self.chance.choice(["Create", "Intend", "Delete", "Other", "Watch"])
         fresh = [(f"x-{self.chance.randrange(20)}", str(n))] if self.chance.random() < 0.4 else []
         stream = self.client.get_next_available_stream_id()
-        self.client.send_headers(stream, request("POST", f"/blobs.v1.Blobs/{method}", [*GRPC, *fresh]))
+        headers = request("POST", f"/blobs.v1.Blobs/{method}", [*GRPC, *fresh])
+        self.requested[stream] = merged(headers)  # type: ignore[arg-type]
+        self.client.send_headers(stream, headers)
         self.client.send_data(stream, framed(text(1, b"b")), end_stream=True)
 
     def _serve(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived):
+            self.heard[event.stream_id or 0] = merged(event.headers or ())  # type: ignore[arg-type]
         if not isinstance(event, h2.events.StreamEnded):
             return
         stream = event.stream_id
@@ -541,30 +549,34 @@ class Live:
 @given(st.integers(0, 2**32))
 @example(338017)  # the server's first frame comes in two parts, before the client's preface is whole
 def test_two_peers_understand_each_other_through_every_reordering(seed: int) -> None:
-    async def run() -> None:
-        live = Live(random.Random(seed))
-        calls = live.chance.randrange(1, 25)
-        code = h2.settings.SettingCodes.HEADER_TABLE_SIZE
-        asked, changed = 0, False
-        for _ in range(60):
-            live.step()  # h2 takes the first acknowledgement for that of the last change: so changes come later
-        for _ in range(6000):
-            if asked < calls and live.chance.random() < 0.3:
-                live.ask(asked)
-                asked += 1
-            if live.got and not changed:
-                changed = True
-                live.client.update_settings({code: live.chance.choice([0, 64, 4096, 9999])})
-                live.server.update_settings({code: live.chance.choice([0, 64, 4096, 9999])})
-            live.step()
-            await asyncio.sleep(0)
-            if len(live.got) == calls and all(len(parts) == 3 for parts in live.got.values()):
-                break
-        assert live.got == live.sent
-        assert not [what for what in live.metrics.counts if what.startswith("gave-up")]
-        live.link.app_lost(None)
+    live = asyncio.run(talked(seed))
+    assert live.heard == live.requested
 
-    asyncio.run(run())
+
+async def talked(seed: int, view: Rules = VIEW) -> Live:
+    """After many calls that all were answered."""
+    live = Live(random.Random(seed), view)
+    calls = live.chance.randrange(1, 25)
+    code = h2.settings.SettingCodes.HEADER_TABLE_SIZE
+    asked, changed = 0, False
+    for _ in range(60):
+        live.step()  # h2 takes the first acknowledgement for that of the last change: so changes come later
+    for _ in range(6000):
+        if asked < calls and live.chance.random() < 0.3:
+            live.ask(asked)
+            asked += 1
+        if live.got and not changed:
+            changed = True
+            live.client.update_settings({code: live.chance.choice([0, 64, 4096, 9999])})
+            live.server.update_settings({code: live.chance.choice([0, 64, 4096, 9999])})
+        live.step()
+        await asyncio.sleep(0)
+        if len(live.got) == calls and all(len(parts) == 3 for parts in live.got.values()):
+            break
+    assert live.got == live.sent
+    assert not [what for what in live.metrics.counts if what.startswith("gave-up")]
+    live.link.app_lost(None)
+    return live
 
 
 # --- nonsense ----------------------------------------------------------------------------------------------------

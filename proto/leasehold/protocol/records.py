@@ -88,7 +88,12 @@ class HoldRecord(_Record, frozen=True):
 
 
 class IntentRecord(_Record, frozen=True):
-    """A creating call that was let through before its outcome was known."""
+    """A creating call that was let through before its outcome was known.
+
+    ``sent_as`` is the header under which the owner was told ``idempotency_key``; empty: it was not told, and the key
+    is our call id. With a header, the key is either the call id of the record's own key, which nobody can guess, or
+    one of the app's own choice. What an owner knows under a key of the app's choice may be another call's.
+    """
 
     rule: str
     method: str
@@ -96,6 +101,7 @@ class IntentRecord(_Record, frozen=True):
     idempotency_key: str
     resource: tuple[str, str, str] | None = None
     since: str = ""
+    sent_as: str = ""
 
 
 class TombstoneRecord(_Record, frozen=True):

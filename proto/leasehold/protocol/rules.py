@@ -18,6 +18,8 @@ import jmespath.exceptions
 import msgspec
 
 from leasehold.protocol.configuration import BadConfiguration, Mistake, Seconds, convert, read
+from leasehold.protocol.idempotency import IdempotencyKey
+from leasehold.protocol.idempotency import nonsense as key_nonsense
 from leasehold.protocol.names import NAME_EXPECTED, ClassName, is_name
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.templates import BadTemplate, PathTemplate
@@ -162,6 +164,7 @@ class Rule(_Model, frozen=True):
     id_pattern: str | None = None
     incarnation: Source | None = None
     body_limit: int = 65536
+    idempotency_key: IdempotencyKey | None = None
 
     @property
     def grace_class(self) -> ClassName:
@@ -393,6 +396,7 @@ def _rule_nonsense(rule: Rule, owner: Owner | None) -> Iterator[tuple[str, str]]
             yield from _source_nonsense(field, source, _variables(rule.match.path))
             yield from _face_nonsense(field, source, rule.match, owner)
     yield from _holding_nonsense(rule)
+    yield from _key_nonsense(rule)
     if rule.id_pattern is not None:
         try:
             re.compile(rule.id_pattern)
@@ -470,6 +474,14 @@ def _holding_nonsense(rule: Rule) -> Iterator[tuple[str, str]]:
             yield field, f"expected at least {least:g}s, got {value:g}s"
     if not 0 < rule.body_limit <= 16 * 1024 * 1024:
         yield "body_limit", f"expected 1 to {16 * 1024 * 1024} bytes, got {rule.body_limit}"
+
+
+def _key_nonsense(rule: Rule) -> Iterator[tuple[str, str]]:
+    if rule.idempotency_key is not None:
+        if rule.on is not On.CREATE or rule.commit is not Commit.BEFORE_REQUEST:
+            yield "idempotency_key", "only an intent has one: expected on: create and commit: before-request beside it"
+        for problem in key_nonsense(rule.idempotency_key, grpc=rule.match.grpc is not None):
+            yield "idempotency_key.header", problem
 
 
 def _source_nonsense(where: str, source: Source, variables: tuple[str, ...] | None) -> Iterator[tuple[str, str]]:

@@ -44,6 +44,7 @@ class SidecarMetrics:
         self._deadline_passed = self._counter("hold_deadlines_passed", "Holds that ended unregistered", "rule")
         self._released_early = self._counter("holds_released_early", "Holds that the memory cap ended", "direction")
         self._calls_rejected = self._counter("rejected_calls", "Answered 503 before they left", "rule")
+        self._keys = self._counter("idempotency_keys", "Requests whose rule wants one", "rule", "outcome")
 
     def _holds(self) -> None:
         self._registrations = self._tally("registrations", "Observations that ended", "commit", "outcome")
@@ -119,6 +120,9 @@ class SidecarMetrics:
 
     def rejected(self, rule: str) -> None:
         self._calls_rejected.labels(rule).inc()
+
+    def idempotency_key(self, rule: str, outcome: str) -> None:
+        self._keys.labels(rule, outcome).inc()
 
     # --- RegistrarMetrics, CommitterMetrics ---------------------------------------------------------------------
 

@@ -33,9 +33,12 @@ class Registrar(Protocol):
     """
 
     def intend(
-        self, rule: Rule, call: CallId, method: str, target: str, resource: Resource | None
+        self, rule: Rule, call: CallId, method: str, target: str, resource: Resource | None, key: str = ""
     ) -> asyncio.Future[Outcome]:
-        """Before the request leaves: record that this call may create something (``commit: before-request``)."""
+        """Before the request leaves: record that this call may create something (``commit: before-request``).
+
+        ``key``: the idempotency key that the request carries in the header its rule names; empty: none.
+        """
         ...
 
     def retract(self, call: CallId) -> None:

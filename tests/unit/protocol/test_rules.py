@@ -211,3 +211,68 @@ def test_a_grpc_rule_reads_fields_by_number_or_by_name() -> None:
 )
 def test_grpc_nonsense_is_named_with_its_place(match: str, identity: str, expected: str) -> None:
     assert any(mistake.startswith(expected) for mistake in grpc_mistakes(match, identity))
+
+
+# --- idempotency keys ---------------------------------------------------------------------------------------------
+
+KEYED = "held_by: process\n    commit: before-request\n    idempotency_key: "
+
+
+def test_a_rule_may_name_the_header_by_which_the_owner_learns_of_a_call() -> None:
+    read = rule("create-blob", load(GOOD.replace("held_by: process", KEYED + "{header: X-Request-ID}", 1)))
+    assert read.idempotency_key is not None
+    assert (read.idempotency_key.header, read.idempotency_key.field) == ("X-Request-ID", b"x-request-id")
+    assert rule("create-blob").idempotency_key is None
+    assert b'"idempotency_key":{"header":"X-Request-ID"}' in to_json(read)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("''", "expected the name of a header"),
+        ("'a b'", "expected the name of a header"),
+        ("':path'", "expected the name of a header"),
+        ('"x\\r\\ny"', "expected the name of a header"),
+        ("'x:'", "expected the name of a header"),
+        ("schl\u00fcssel", "expected the name of a header"),
+        ("x" * 65, "at most 64 characters"),
+        *(
+            (name, "that nothing else has a use for")
+            for name in (
+                "Host", "content-length", "Transfer-Encoding", "CONNECTION", "TE", "Upgrade", "Expect", "Trailer",
+                "Keep-Alive", "Proxy-Authorization", "proxy-connection", "If-Match", "Cookie", "HTTP2-Settings",
+            )
+        ),
+        ("X-Amz-Key", "signatures cover all headers of that family"),
+        ("x-ms-client-request-id", "signatures cover all headers of that family"),
+    ],
+)  # fmt: skip
+def test_a_header_that_means_something_else_carries_no_key(header: str, expected: str) -> None:
+    mistake = only_mistake("held_by: process", f"{KEYED}{{header: {header}}}")
+    assert "rules[0].idempotency_key.header: " in mistake
+    assert expected in mistake
+
+
+@pytest.mark.parametrize("header", ["grpc-timeout", "key-bin"])
+def test_what_grpc_gives_a_meaning_carries_no_key_in_it(header: str) -> None:
+    keyed = GOOD.replace("held_by: process", f"{KEYED}{{header: {header}}}", 1)
+    load(keyed)
+    with pytest.raises(BadConfiguration, match="gRPC has its own use"):
+        load(keyed.replace(HTTP, f"{GRPC}\n    id: {{header: x}}"))
+
+
+@pytest.mark.parametrize("commit", ["before-response", "background"])
+def test_without_an_intent_there_is_no_key(commit: str) -> None:
+    wanted = KEYED.replace("before-request", commit) + "{header: Idempotency-Key}"
+    assert "rules[0].idempotency_key: only an intent has one" in only_mistake("held_by: process", wanted)
+
+
+def test_what_is_only_used_gets_no_key() -> None:
+    wanted = "on: use\n    commit: before-request\n    idempotency_key: {header: Idempotency-Key}"
+    assert "idempotency_key: only an intent has one" in only_mistake("on: use", wanted)
+
+
+def test_a_key_says_its_header_and_nothing_else() -> None:
+    assert "idempotency_key" in only_mistake("held_by: process", KEYED + "{}")
+    assert "idempotency_key" in only_mistake("held_by: process", KEYED + "{header: X-Key, value: mine}")
+    assert "idempotency_key" in only_mistake("held_by: process", KEYED + "X-Key")

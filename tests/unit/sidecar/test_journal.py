@@ -87,6 +87,18 @@ async def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None
     await again.close()
 
 
+async def test_an_intent_keeps_the_key_that_its_request_carries(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    with_key = Intend(1, CallId("c1"), H, "r", "PUT", "/x", "now", None, "mine", "X-Key")
+    without = Intend(2, CallId("c2"), H, "r", "PUT", "/x", "now")
+    assert journal.append(with_key)
+    assert journal.append(without)
+    await journal.close()
+    again = opened(tmp_path)
+    assert again.state.intents == {CallId("c1"): with_key, CallId("c2"): without}
+    await again.close()
+
+
 async def test_numbers_are_never_given_out_twice_even_if_all_they_named_is_gone(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     journal.append(register(7))
@@ -286,7 +298,8 @@ HOLDERS = st.sampled_from([H, T])
 
 def _operation(draw: st.DrawFn, n: int, intents: list[Intend]) -> Operation:
     resource, holder = draw(NAMES), draw(HOLDERS)
-    made = Intend(n, CallId(f"c{n}"), H, "r", "PUT", "/x", "now", resource)
+    key = draw(st.sampled_from([("", ""), ("mine", "X-Key")]))
+    made = Intend(n, CallId(f"c{n}"), H, "r", "PUT", "/x", "now", resource, *key)
     choices: list[Operation] = [
         Register(n, resource, holder, "r", f"uid:{n}", "1s", "now"),
         Acquire(n, resource, holder, "r", "now", 0.0, draw(st.sampled_from([None, T]))),

@@ -2,7 +2,7 @@
 
 Only the request line changes, from absolute to origin form, and the two header lines that are the proxy's own are
 taken out (``Proxy-Connection``, ``Proxy-Authorization``). Everything else goes on as it came, ``Host`` included, so
-that signed requests stay signed.
+that signed requests stay signed. (A rule may want one header added, as in every way in.)
 
 A request for another owner than the last waits until the calls before it are answered, then the link switches.
 ``CONNECT`` becomes a blind tunnel. Unlike in the other ways in, failures are answered (502, 504, 400): that is what
@@ -15,7 +15,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from leasehold.sidecar.capture.listener import Address, RelaySettings
 from leasehold.sidecar.capture.overtaking import Barrier
@@ -23,7 +23,7 @@ from leasehold.sidecar.capture.refusal import not_a_proxy_request, unreachable
 from leasehold.sidecar.capture.relay import Link, Links
 from leasehold.sidecar.capture.server import RelayServer
 from leasehold.sidecar.capture.sides import OwnerSide
-from leasehold.sidecar.observe.exchanges import Exchange, GaveUp, Head, Piece
+from leasehold.sidecar.observe.exchanges import Exchange, GaveUp, Head, Insert, Piece
 from leasehold.sidecar.observe.frames import Frame
 from leasehold.sidecar.observe.matching import authority_of
 from leasehold.sidecar.observe.observer import Observer
@@ -70,9 +70,13 @@ class ProxyLink(Link):
 
     def requests(self, pieces: Sequence[Piece]) -> None:
         head_follows = False
-        for piece in self._readable(pieces):
+        rest = iter(self._readable(pieces))
+        for piece in rest:
             if isinstance(piece, Frame):
                 self.to_owner.write_frame(piece)
+            elif isinstance(piece, Insert):
+                head_follows = False
+                self.to_owner.write(to_origin_form(cast("bytes", self.inserted(piece, next(rest)))))
             elif not isinstance(piece, bytes):
                 head_follows = head_follows or isinstance(piece, Head)
                 self.mark(piece)

@@ -96,8 +96,11 @@ class Holds:
         exchange.sent = False
         self._intended.add(exchange)
         hold = self._start("request", barrier, (rule,), lambda: self._give_up(exchange, hold))
+        key = "" if mark.key is None else mark.key.value
+        if mark.key is not None:
+            self._metrics.idempotency_key(rule.name, mark.key.outcome)
         try:
-            future = self._registrar.intend(rule, exchange.call, exchange.method, exchange.target, mark.resource)
+            future = self._registrar.intend(rule, exchange.call, exchange.method, exchange.target, mark.resource, key)
         except Exception:  # noqa: BLE001 - traffic is protected from the registrar
             self._lost(rule, exchange)
             if hold.settle():

@@ -58,6 +58,10 @@ class CallMetrics(Protocol):
 
     def rejected(self, rule: str) -> None: ...
 
+    def idempotency_key(self, rule: str, outcome: str) -> None:
+        """A request whose rule wants one; ``outcome`` as in ``observe.idempotency.Key``."""
+        ...
+
 
 class RelayMetrics(ConnectionMetrics, CallMetrics, Protocol):
     """All that the relay counts."""

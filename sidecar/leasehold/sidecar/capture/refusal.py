@@ -27,7 +27,7 @@ def stream_not_durable(rule: Rule, stream: int, *, asked: bool) -> bytes:
     fields = {":status": "503", "retry-after": "1", "content-length": "0", "x-leasehold": why}
     if rule.match.grpc is not None:  # 14: UNAVAILABLE
         fields = {":status": "200", "content-type": "application/grpc", "grpc-status": "14", "grpc-message": why}
-    block = b"".join(b"\0" + _literal(name) + _literal(value) for name, value in fields.items())
+    block = b"".join(b"\0" + literal(name) + literal(value) for name, value in fields.items())
     stop = b"" if asked else _frame(RST_STREAM, 0, stream, _number(0))
     return _frame(HEADERS, END_HEADERS | END_STREAM, stream, block) + stop
 
@@ -51,7 +51,8 @@ def _number(value: int) -> bytes:
     return value.to_bytes(4, "big")
 
 
-def _literal(text: str) -> bytes:
+def literal(text: str) -> bytes:
+    """A name or a value as HPACK writes it, spelt out."""
     data = text.encode("ascii", "replace")
     return bytes(encode_integer(len(data), 7)) + data
 

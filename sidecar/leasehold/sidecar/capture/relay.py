@@ -1,6 +1,7 @@
 """One relayed connection: an app, an owner, an observer reading along, and the bytes that wait.
 
-Promises: bytes go on as they came, in order, at once, unless a rule wants them held. Backpressure goes both ways.
+Promises: bytes go on as they came, in order, at once, unless a rule wants them held, or one header added to a request
+that it holds (``insertion``): nothing else is ever done to them. Backpressure goes both ways.
 Either side may end its half (``FIN``) and the other still speak; a reset stays a reset. There is no timeout on an
 established stream. An owner that cannot be reached looks to the app like a connection reset, for that is what it would
 have seen without us. Whatever goes wrong in the observer costs the observation, never the traffic.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import structlog
 
@@ -22,12 +23,24 @@ from leasehold.protocol.rules import Rule
 from leasehold.sidecar.capture.dialler import TlsFailed
 from leasehold.sidecar.capture.gate import Gate
 from leasehold.sidecar.capture.holding import Holds
+from leasehold.sidecar.capture.insertion import with_header
 from leasehold.sidecar.capture.listener import Address, RelaySettings
 from leasehold.sidecar.capture.overtaking import Barrier
 from leasehold.sidecar.capture.refusal import not_durable
 from leasehold.sidecar.capture.sides import AppSide, OwnerSide, RefusedAppSide, Why
 from leasehold.sidecar.capture.stream_refusal import StreamRefusals
-from leasehold.sidecar.observe.exchanges import Concluded, Exchange, GaveUp, Head, Http2, Intent, Mark, Matched, Piece
+from leasehold.sidecar.observe.exchanges import (
+    Concluded,
+    Exchange,
+    GaveUp,
+    Head,
+    Http2,
+    Insert,
+    Intent,
+    Mark,
+    Matched,
+    Piece,
+)
 from leasehold.sidecar.observe.frames import Frame
 from leasehold.sidecar.observe.http2 import Http2Observer
 from leasehold.sidecar.observe.matching import normal_authority
@@ -287,16 +300,34 @@ class Link:
     # --- bytes and marks --------------------------------------------------------------------------------------
 
     def requests(self, pieces: Sequence[Piece]) -> None:
-        for piece in pieces:
+        rest = iter(pieces)
+        for piece in rest:
             if isinstance(piece, bytes):
                 self.to_owner.write(piece)
             elif isinstance(piece, Frame):
                 self._write_request_frame(piece)
+            elif isinstance(piece, Insert):
+                self._write_request_head(self.inserted(piece, next(rest)))
             else:
                 self.mark(piece)
         self.settle()
         if self.watching:
             self._look_after_streams()
+
+    def _write_request_head(self, head: Piece) -> None:
+        """All of it at once: bytes on HTTP/1, a frame on HTTP/2."""
+        if isinstance(head, bytes):
+            self.to_owner.write(head)
+        elif isinstance(head, Frame):
+            self._write_request_frame(head)
+
+    def inserted(self, insert: Insert, head: Piece) -> Piece:
+        """The head with its header; should that go wrong, as it came."""
+        try:
+            return with_header(cast("bytes | Frame", head), insert)
+        except Exception:  # noqa: BLE001 - traffic is protected from us
+            self._note_crash()
+            return head
 
     def _write_request_frame(self, frame: Frame) -> None:
         if self.to_owner.refused.garbles(frame):
@@ -342,13 +373,17 @@ class Link:
                 self.gave_up(mark.reason)
             elif isinstance(mark, Http2):
                 self._follow_http2(mark)
-            else:
+            elif isinstance(mark, Head):
                 self.route(mark)
-        except Exception:
-            if not self._broken:
-                log.exception("observation failed")
-                self.relay.metrics.gave_up("crashed")
-            self._broken = True
+        except Exception:  # noqa: BLE001 - as it says
+            self._note_crash()
+
+    def _note_crash(self) -> None:
+        """Inside an ``except``."""
+        if not self._broken:
+            log.exception("observation failed")
+            self.relay.metrics.gave_up("crashed")
+        self._broken = True
 
     def _follow_http2(self, mark: Http2) -> None:
         self.observer = None

@@ -106,7 +106,8 @@ class Release(_Entry, frozen=True):
 
 
 class Intend(_Entry, frozen=True):
-    """A call that may create something, let through before its outcome is known."""
+    """A call that may create something, let through before its outcome is known. ``key``: what the owner was told to
+    know it by, as the header ``sent_as``; both empty: nothing."""
 
     n: int
     call: CallId
@@ -116,6 +117,8 @@ class Intend(_Entry, frozen=True):
     target: str
     since: str
     resource: Resource | None = None
+    key: str = ""
+    sent_as: str = ""
 
 
 class Retract(_Entry, frozen=True):

@@ -92,13 +92,15 @@ class HoldsRegistrar:
         return self._submit(decision, rule)
 
     def intend(
-        self, rule: Rule, call: CallId, method: str, target: str, resource: Resource | None
+        self, rule: Rule, call: CallId, method: str, target: str, resource: Resource | None, key: str = ""
     ) -> asyncio.Future[Outcome]:
         """Before the request leaves: record that this call may create something."""
         holder = self._holders.holder_for(rule)
         if holder is None:
             return self._unprotected("host-ended", rule)
-        operation = Intend(self._journal.state.next, call, holder, rule.name, method, target, self._since(), resource)
+        sent_as = rule.idempotency_key.header if key and rule.idempotency_key is not None else ""
+        n, since = self._journal.state.next, self._since()
+        operation = Intend(n, call, holder, rule.name, method, target, since, resource, key, sent_as)
         return self._submit(operation, rule)
 
     def retract(self, call: CallId) -> None:

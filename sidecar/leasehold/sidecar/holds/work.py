@@ -132,9 +132,10 @@ def _rare(keys: Keyspace, item: Item, operation: Forget | Release | Intend | Ret
                 operation.rule,
                 operation.method,
                 operation.target,
-                operation.call,
+                operation.key or operation.call,
                 _triple(operation.resource),
                 operation.since,
+                operation.sent_as,
             )
             hold = HoldRecord(boot, operation.n, operation.rule, operation.since)
             return tx.intend(keys, operation.holder, operation.call, intent, operation.resource, hold)

@@ -13,6 +13,7 @@ from leasehold.sidecar.observe.body import BodyCollector, BodyUnreadable, can_de
 from leasehold.sidecar.observe.events import Observation, Unusable
 from leasehold.sidecar.observe.extraction import Answer, decode_json
 from leasehold.sidecar.observe.frames import Frame
+from leasehold.sidecar.observe.idempotency import Key, key_of
 from leasehold.sidecar.observe.matching import NO_CANDIDATES, Candidate, chosen, intends, path_of
 
 MAX_TRACE: Final = 256
@@ -53,11 +54,19 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """This request may create something under a rule that wants an intent first."""
+    """This request may create something under a rule that wants an intent first. ``key``: only if it wants one."""
 
     exchange: Exchange
     rule: Rule
     resource: Resource | None
+    key: Key | None = None
+
+
+class Insert(msgspec.Struct, frozen=True):
+    """The next piece is a whole request head as it came: to the owner it goes with this header at its end."""
+
+    header: str
+    value: str
 
 
 class Matched(msgspec.Struct, frozen=True):
@@ -92,7 +101,7 @@ class Http2(msgspec.Struct, frozen=True):
     upgraded: tuple[Exchange, bytes] | None = None
 
 
-Mark = Head | Intent | Matched | Concluded | GaveUp | Http2
+Mark = Head | Intent | Insert | Matched | Concluded | GaveUp | Http2
 Piece = bytes | Frame | Mark
 
 # Calls without candidates are all alike, and most calls are without: they share these two. Never written to.
@@ -100,13 +109,22 @@ UNINTERESTING: Final = Exchange("", "")
 UNINTERESTING_HEAD: Final = Exchange("HEAD", "")
 
 
-def intent_of(exchange: Exchange) -> Intent | None:
-    """The first rule that wants one; a call has one intent, whatever it turns out to create."""
+def intent_of(
+    exchange: Exchange, said: Callable[[bytes], Sequence[bytes]], obstacle: Callable[[int], str]
+) -> Sequence[Mark]:
+    """Of the first rule that wants one; a call has one intent, whatever it turns out to create. The other two are
+    ``idempotency.key_of``'s, and asked only when that rule wants a key."""
     for candidate in exchange.candidates:
-        if intends(candidate.rule):
+        rule = candidate.rule
+        if intends(rule):
             resource = candidate.compiled.extractor.known_before(candidate.variables)
-            return Intent(exchange, candidate.rule, resource)
-    return None
+            wanted = rule.idempotency_key
+            if wanted is None:
+                return [Intent(exchange, rule, resource)]
+            key = key_of(wanted, exchange.call, said, obstacle)
+            intent = Intent(exchange, rule, resource, key)
+            return [intent, Insert(wanted.header, key.value)] if key.outcome == "inserted" else [intent]
+    return ()
 
 
 def answer(

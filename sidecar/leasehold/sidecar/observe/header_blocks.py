@@ -15,6 +15,7 @@ from typing import Final
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 from hpack.table import HeaderTable
 
+from leasehold.sidecar.observe.idempotency import FIELD_OVERHEAD
 from leasehold.sidecar.observe.matching import NO_CANDIDATES, Candidate, Matcher
 from leasehold.sidecar.observe.reasons import Unfollowable
 
@@ -49,6 +50,15 @@ class Block:
             if field == name:
                 return value
         return b""
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Of all fields of that (lower-case) name."""
+        return [value for field, value in self.fields if field.lower() == name]
+
+    @property
+    def list_size(self) -> int:
+        """As SETTINGS_MAX_HEADER_LIST_SIZE counts it."""
+        return sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in self.fields)
 
     def headers(self) -> dict[str, bytes]:
         """By lower-case name, without pseudo-headers; of a repeated field the first."""

@@ -339,6 +339,18 @@ def header(head: bytes, lower: bytes, name: bytes) -> bytes | None:
     return head[at : head.find(b"\r\n", at)].strip(b" \t")
 
 
+def headers(head: bytes, lower: bytes, name: bytes) -> list[bytes]:
+    """The values of all headers of that name; the rest as for ``header``. (llhttp lets no line be folded.)"""
+    found = []
+    at = lower.find(b"\r\n" + name + b":")
+    while at >= 0:
+        at += len(name) + 3
+        end = head.find(b"\r\n", at)
+        found.append(head[at:end].strip(b" \t"))
+        at = lower.find(b"\r\n" + name + b":", end)
+    return found
+
+
 def _is_chunked(head: bytes, lower: bytes) -> bool:
     """Whether the last transfer coding is ``chunked``; else the body lasts until the close."""
     at = lower.rfind(b"\r\ntransfer-encoding:") + 20

@@ -2,7 +2,8 @@
 
 The same promise as ``observer`` gives for HTTP/1: the bytes of the pieces, joined, are always the bytes shown; ``None``
 means all of them, as they came. Where something is held back, or may be, the pieces are whole ``Frame``s instead of
-bytes, so that others can overtake it; what may overtake what is ``frames``' and the gate's business.
+bytes, so that others can overtake it; what may overtake what is ``frames``' and the gate's business. Behind an
+``Insert`` comes the ``Frame`` of the request's whole header block.
 
 Of the streams only those are followed whose call may match a rule; of the others we know that they are open. A stream's
 call is a ``RestCall`` or a ``GrpcCall``; both answer with marks.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from leasehold.protocol.names import CallId
@@ -53,7 +55,8 @@ MAX_STREAMS: Final = 8192
 _MAX_UNACKNOWLEDGED: Final = 64
 _REFUSED_STREAM: Final = (7).to_bytes(4, "big")
 _TABLE_SIZE: Final = 1
-_DEFAULTS: Final[Mapping[int, int]] = {_TABLE_SIZE: 4096, 4: 65535, 5: 16384, 6: (1 << 32) - 1}
+_LIST_SIZE: Final = 6
+_DEFAULTS: Final[Mapping[int, int]] = {_TABLE_SIZE: 4096, 4: 65535, 5: 16384, _LIST_SIZE: (1 << 32) - 1}
 """The settings that limit what their receiver may send."""
 
 
@@ -343,8 +346,13 @@ class Http2Observer:
         exchange.trace = block.get(b"traceparent")[:MAX_TRACE].decode("ascii", "replace")
         grpc = candidates[0].rule.match.grpc is not None
         self._calls[stream] = GrpcCall(exchange, block) if grpc else RestCall(exchange)
-        intent = intent_of(exchange)
-        return () if intent is None else (intent,)
+        return intent_of(exchange, block.values, partial(self._obstacle, block))
+
+    def _obstacle(self, block: Block, size: int) -> str:
+        """Whether a field of this size is more than the owner takes, as far as it has said."""
+        way = self._requests
+        limits = [told[_LIST_SIZE] for told in (way.acknowledged, *way.unacknowledged) if _LIST_SIZE in told]
+        return "head-too-large" if block.list_size + size > min(limits) else ""
 
     def _candidates(self, block: Block) -> tuple[Candidate, ...]:
         matcher = self._rules.matcher

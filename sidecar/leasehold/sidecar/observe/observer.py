@@ -2,9 +2,10 @@
 
 ``request`` and ``response`` are shown what passes by and answer ``None``: nothing of interest, forward it as it came.
 Or they answer with *pieces*: the same bytes, cut, with marks between them. A mark stands where something may have to
-wait: an ``Intent`` before the first byte of its request, a ``Matched`` before the first byte of its final response.
-The bytes of the pieces, joined, are always the bytes shown; only an unfinished head that may turn out to be worth
-holding is kept back (``withheld_...``) and comes first in a later answer.
+wait: an ``Intent`` before the first byte of its request, a ``Matched`` before the first byte of its final response; or
+where something is to be added: an ``Insert`` before a whole request head. Who adds it is the relay. The bytes of the
+pieces, joined, are always the bytes shown; only an unfinished head that may turn out to be worth holding is kept back
+(``withheld_...``) and comes first in a later answer.
 
 Whoever shows us bytes may stop at any time, and must once a ``GaveUp`` was among the pieces; what is withheld in either
 direction is then theirs to forward.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, cast
 
 from leasehold.protocol.names import CallId
@@ -37,7 +39,7 @@ from leasehold.sidecar.observe.exchanges import (
     unfinished,
 )
 from leasehold.sidecar.observe.frames import PREFACE, asks_for_http2, opens_http2
-from leasehold.sidecar.observe.http1 import Expect, RequestReader, ResponseReader, header
+from leasehold.sidecar.observe.http1 import Expect, RequestReader, ResponseReader, header, headers
 from leasehold.sidecar.observe.matching import NO_CANDIDATES, Matcher, OwnerRules, RulesView, authority_of
 from leasehold.sidecar.observe.reasons import Unfollowable
 
@@ -130,11 +132,14 @@ class Observer:
             while start < size:
                 end = reader.feed(data, start)
                 if reader.head is not None:
-                    marks = self._request_head(reader.head)
-                    if marks:
-                        if pieces is None:
-                            pieces = [data[:start]] if start else []
-                        pieces += marks
+                    exchange = self._request_head(reader.head)
+                    if exchange is not None:
+                        whole = len(prefix) + end - start == len(reader.head)
+                        marks = self._request_marks(exchange, reader.head, whole=whole)
+                        if marks:
+                            if pieces is None:
+                                pieces = [data[:start]] if start else []
+                            pieces += marks
                 if pieces is not None:
                     pieces.append(prefix + data[start:end])
                     prefix = b""
@@ -167,7 +172,8 @@ class Observer:
         pieces, self.withheld_request = _keep_back(pieces, data, len(self._requests.partial))
         return pieces
 
-    def _request_head(self, head: bytes) -> Sequence[Mark]:
+    def _request_head(self, head: bytes) -> Exchange | None:
+        """The call that begins, if more is to be said about it."""
         outstanding = self._outstanding
         if len(outstanding) >= MAX_OUTSTANDING:
             raise Unfollowable("pipeline-too-deep")
@@ -178,20 +184,23 @@ class Observer:
             candidates = rules.candidates(reader.method.decode("latin-1"), reader.target.decode("latin-1"))
         if not candidates and not self._routing and not reader.upgrade:
             outstanding.append(UNINTERESTING_HEAD if reader.method == b"HEAD" else UNINTERESTING)
-            return ()
+            return None
         exchange = Exchange(reader.method.decode("latin-1"), reader.target.decode("latin-1"), candidates)
         outstanding.append(exchange)
-        marks: list[Mark] = [Head(exchange)] if self._routing else []
         if reader.upgrade and not self._routing:
             exchange.h2c = asks_for_http2(head)
-        if candidates:
-            exchange.call = self._new_call()
-            trace = header(head, head.lower(), b"traceparent") or b""
-            exchange.trace = trace[:MAX_TRACE].decode("ascii", "replace")
-            intent = intent_of(exchange)
-            if intent is not None:
-                marks.append(intent)
-        return marks
+        return exchange
+
+    def _request_marks(self, exchange: Exchange, head: bytes, *, whole: bool) -> Sequence[Mark]:
+        """``whole``: no byte of the head has gone on yet."""
+        routing: list[Mark] = [Head(exchange)] if self._routing else []
+        if not exchange.candidates:
+            return routing
+        exchange.call = self._new_call()
+        trace = header(head, head.lower(), b"traceparent") or b""
+        exchange.trace = trace[:MAX_TRACE].decode("ascii", "replace")
+        said = partial(headers, head, head.lower())
+        return [*routing, *intent_of(exchange, said, lambda _: "" if whole else "head-gone")]
 
     def _rules_for(self, head: bytes, target: bytes) -> OwnerRules | None:
         matcher = self._rules.matcher
