@@ -12,6 +12,7 @@ from leasehold.cli.doctor.command import doctor
 from leasehold.cli.inspect import commands as inspecting
 from leasehold.cli.operate import commands as operating
 from leasehold.cli.operate import rules as ruling
+from leasehold.cli.operate import trying
 from leasehold.cli.run.command import run
 from leasehold.cli.target import Target, parse_endpoints, parse_tenant
 
@@ -101,6 +102,7 @@ def print_version() -> None:
 
 for command in (*inspecting.COMMANDS, *ruling.COMMANDS, *operating.COMMANDS, *capturing.COMMANDS, doctor, run, demo):
     main.add_command(command)
+ruling.rules_group.add_command(trying.test)
 
 if __name__ == "__main__":
     main()

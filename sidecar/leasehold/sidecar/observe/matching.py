@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from leasehold.protocol.rules import Commit, GrpcMatch, On, Owner, Rule, RuleSet
 from leasehold.protocol.templates import PathTemplate, UnsafeId
@@ -109,7 +109,7 @@ class Matcher:
         self.intends = any(rules.intends for rules in by_host.values())
 
     @classmethod
-    def compile(cls, rules: RuleSet, schemas: Mapping[str, Schema] = MappingProxyType({})) -> Matcher:
+    def compile(cls, rules: RuleSet, schemas: Mapping[str, Schema] = MappingProxyType({})) -> Self:
         """``rules`` must have been checked; ``schemas`` are by owner. Of two owners with the same host, the first one
         is meant."""
         by_owner: dict[str, list[Rule]] = {}
