@@ -36,6 +36,7 @@ _TROUBLE: Final = {
     "bad-request": "the request cannot be read as HTTP/1",
     "bad-response": "the response cannot be read as HTTP/1",
     "framing": "where the body ends cannot be told",
+    "server-first": "there is no request before the response",
     "upgrade": "the connection turned into another protocol",
     "connect": "the connection turned into a tunnel",
 }
