@@ -20,6 +20,7 @@ FIRST_STEPS = """\b
 First steps:
   leasehold demo                                  the main job on real services, in half a minute
   leasehold rules check rules.yaml                is this rule file right?
+  leasehold rules test rules.yaml --help          does it see this call?
   leasehold apply -f rules.yaml                   put it into etcd
   leasehold run --config sidecar.yaml -- ./app    run a program under a sidecar
   leasehold get resources --state in-grace        what is about to be deleted?
