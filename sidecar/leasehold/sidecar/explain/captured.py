@@ -17,7 +17,9 @@ _RESPONSE_TRACE: Final = re.compile(rb"^< HTTP/", re.MULTILINE)
 _NEWER: Final = re.compile(rb"\AHTTP/[23](?:\.0)?(?= )|(?<= )HTTP/[23](?:\.0)?\Z")
 _INTERIM: Final = re.compile(rb"\AHTTP/[0-9.]+ 1(?!01)")
 _CHUNK: Final = re.compile(rb"[0-9A-Fa-f]+[ \t]*(?:;[^\r\n]*)?\r\n")
-_CURL_SAYS: Final = re.compile(rb"^(?:\* |[{}] \[|> ).*\n?|\* (?:Connection|Closing|[Ss]hutting)[^\n]*\n?\Z", re.MULTILINE)
+_CURL_SAYS: Final = re.compile(
+    rb"^(?:\* |[{}] \[|> ).*\n?|\* (?:Connection|Closing|[Ss]hutting)[^\n]*\n?\Z", re.MULTILINE
+)
 _MAGIC: Final = {b"gzip": b"\x1f\x8b"}
 
 
