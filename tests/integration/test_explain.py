@@ -71,7 +71,7 @@ def promised(explanation: Explanation) -> list[tuple[str, str, str | None]]:
     return [
         (each.rule, each.resource, each.incarnation and _kind(each.incarnation))
         for each in explanation.verdicts
-        if each.resource is not None
+        if each.resource is not None and each.matched
     ]
 
 

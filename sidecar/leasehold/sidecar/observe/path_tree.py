@@ -113,12 +113,12 @@ def _descend(
 
 
 def _common_beginning(texts: Sequence[str]) -> str:
-    """What all of them begin with, up to its last slash; between the first and the last in order lie all others."""
+    """Between the first and the last in order lie all others; so what these two share, all share."""
     if not texts:
         return ""
     first, last = min(texts), max(texts)
     same = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return first[: first.rfind("/", 0, same) + 1]
+    return first[:same]
 
 
 def _place(entry: tuple[int, object]) -> int:
