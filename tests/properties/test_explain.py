@@ -65,9 +65,7 @@ def resources(pieces: list[Piece]) -> dict[str, str]:
 
 
 @settings(max_examples=500)
-@given(
-    hosts, methods, targets, statuses, headers, bodies, st.sampled_from(["sized", "chunked", "close"]), places, places
-)
+@given(hosts, lines, statuses, headers, bodies, st.sampled_from(["sized", "chunked", "close"]), places, places)
 def test_an_explanation_is_what_the_observer_finds(
     host: bytes, line: tuple[bytes, bytes], status: bytes, more: bytes, body: bytes, how: str, first: list[int],
     second: list[int],
