@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,20 @@ def test_a_bad_rule_file_ends_with_78() -> None:
     result = try_rules("rules.yaml", "--request", "q.txt", "--response", "a.txt")
     assert result.exit_code == 78
     assert "rules[7].owner" in result.stderr
+
+
+@pytest.mark.parametrize(("status", "expected"), [(1, 1), (-9, 1), (78, 78), (2, 2)])
+def test_what_the_sidecars_code_says_of_the_question_decides_the_exit_code(
+    status: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(arguments: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.CompletedProcess(arguments, status, b"", b"it was odd")
+
+    monkeypatch.setattr(subprocess, "run", ended)
+    result = try_rules("rules.yaml", "--request", "q.txt", "--response", "a.txt")
+    assert result.exit_code == expected
+    assert "it was odd" in result.stderr
+    assert not result.stdout
 
 
 def test_a_grpc_call_is_tried_with_messages_in_json() -> None:
