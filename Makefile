@@ -6,7 +6,7 @@ PEERS  ?= .venv-peers
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format check bench bench-data-plane proto lock clean
+.PHONY: help install demo test lint format check bench bench-data-plane bench-matching proto lock clean
 
 help: ## what one can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ $(PEERS)/.installed:
 
 bench-data-plane: $(VENV)/.dev $(PEERS)/.installed ## the relay beside HAProxy, nginx, Envoy, Caddy, Traefik, mitmproxy
 	LEASEHOLD_BENCH_PEERS=$(PEERS)/bin $(BIN)/python -m tests.bench.data_plane $(BENCH_ARGS)
+
+bench-matching: $(VENV)/.dev ## what a lookup of rules costs per request, with 1 to 10,000 of them
+	$(BIN)/python -m tests.bench.matching $(BENCH_ARGS)
 
 proto: $(VENV)/.dev ## regenerate the etcd stubs (the result is committed)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[proto]'

@@ -12,6 +12,7 @@ from leasehold.cli.doctor.command import doctor
 from leasehold.cli.inspect import commands as inspecting
 from leasehold.cli.operate import commands as operating
 from leasehold.cli.operate import rules as ruling
+from leasehold.cli.operate import trying
 from leasehold.cli.run.command import run
 from leasehold.cli.target import Target, parse_endpoints, parse_tenant
 
@@ -19,6 +20,7 @@ FIRST_STEPS = """\b
 First steps:
   leasehold demo                                  the main job on real services, in half a minute
   leasehold rules check rules.yaml                is this rule file right?
+  leasehold rules test rules.yaml --help          does it see this call?
   leasehold apply -f rules.yaml                   put it into etcd
   leasehold run --config sidecar.yaml -- ./app    run a program under a sidecar
   leasehold get resources --state in-grace        what is about to be deleted?
@@ -101,6 +103,7 @@ def print_version() -> None:
 
 for command in (*inspecting.COMMANDS, *ruling.COMMANDS, *operating.COMMANDS, *capturing.COMMANDS, doctor, run, demo):
     main.add_command(command)
+ruling.rules_group.add_command(trying.test)
 
 if __name__ == "__main__":
     main()

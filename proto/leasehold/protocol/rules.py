@@ -320,16 +320,19 @@ def _nonsense(rules: RuleSet) -> Iterator[tuple[str, str]]:
         for where, problem in _owner_nonsense(owner):
             yield f"owners[{n}].{where}", problem
     yield from _repeated("owners", [owner.name for owner in rules.owners])
+    owners = {owner.name: owner for owner in reversed(rules.owners)}
     for n, rule in enumerate(rules.rules):
-        for where, problem in _rule_nonsense(rule, rules.owner(rule.owner)):
+        for where, problem in _rule_nonsense(rule, owners.get(rule.owner)):
             yield f"rules[{n}].{where}", problem
     yield from _repeated("rules", [rule.name for rule in rules.rules])
 
 
 def _repeated(what: str, names: list[str]) -> Iterator[tuple[str, str]]:
+    seen = set()
     for n, name in enumerate(names):
-        if name in names[:n]:
+        if name in seen:
             yield f"{what}[{n}].name", f"expected each name once, found {name!r} again"
+        seen.add(name)
 
 
 def _owner_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:

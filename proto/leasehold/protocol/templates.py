@@ -16,6 +16,7 @@ from leasehold.protocol.errors import LeaseholdError
 
 _VARIABLE = re.compile(r"\{(\+?)([A-Za-z_][A-Za-z0-9_]*)\}")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")  # what most ids look like: nothing to decode, nothing to refuse
 _SEGMENT_SAFE = "!$&'()*+,;=:@"  # RFC 3986 pchar besides the unreserved: legal in a segment as they are
 
 
@@ -92,6 +93,8 @@ class PathTemplate:
 
 
 def _decode(raw: str, *, several: bool) -> str:
+    if _PLAIN.fullmatch(raw):
+        return raw
     segments = raw.split("/") if several else [raw]
     decoded = []
     for segment in segments:

@@ -6,19 +6,20 @@ One that cannot be used costs the rules that name fields by it, and nothing else
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
-from leasehold.protocol.rules import RuleSet
+from leasehold.protocol.rules import Owner, RuleSet
 from leasehold.sidecar.observe.matching import Matcher
 from leasehold.sidecar.observe.protobuf import BadSchema, Schema
 
 log = structlog.get_logger()
 
 
-def compile_rules(rules: RuleSet) -> Matcher:
-    """The matcher of these rules, with all descriptor sets that can be read."""
+def read_schemas(rules: RuleSet, trouble: Callable[[Owner, Exception], None]) -> dict[str, Schema]:
+    """By owner, all that can be read; ``trouble`` is told of each that cannot."""
     schemas: dict[str, Schema] = {}
     for owner in rules.owners:
         if owner.descriptor_set is None:
@@ -26,8 +27,17 @@ def compile_rules(rules: RuleSet) -> Matcher:
         try:
             schemas[owner.name] = Schema(Path(owner.descriptor_set).read_bytes())
         except (OSError, BadSchema) as error:
-            log.error("descriptor_set_unusable", owner=owner.name, file=owner.descriptor_set, error=str(error))
-    matcher = Matcher.compile(rules, schemas)
-    for trouble in matcher.troubles:
-        log.error("descriptor_set_does_not_fit", error=trouble)
+            trouble(owner, error)
+    return schemas
+
+
+def compile_rules(rules: RuleSet) -> Matcher:
+    """The matcher of these rules, with all descriptor sets that can be read."""
+
+    def trouble(owner: Owner, error: Exception) -> None:
+        log.error("descriptor_set_unusable", owner=owner.name, file=owner.descriptor_set, error=str(error))
+
+    matcher = Matcher.compile(rules, read_schemas(rules, trouble))
+    for fault in matcher.troubles:
+        log.error("descriptor_set_does_not_fit", error=fault)
     return matcher

@@ -140,7 +140,7 @@ def refuse(error: BadConfiguration) -> NoReturn:
 
 @click.group(name="rules", epilog="Example: leasehold rules check rules.yaml")
 def rules_group() -> None:
-    """Owners and interception rules: check a file. (`get rules` lists them, `apply` writes them.)"""
+    """Owners and interception rules: check a file, try it on a call. (`get rules` lists them, `apply` writes them.)"""
 
 
 @rules_group.command(

@@ -180,7 +180,7 @@ class Observer:
         reader = self._requests
         rules = self._rules_for(head, reader.target)
         candidates = NO_CANDIDATES
-        if rules is not None:
+        if rules is not None and reader.method in rules.methods:
             candidates = rules.candidates(reader.method.decode("latin-1"), reader.target.decode("latin-1"))
         if not candidates and not self._routing and not reader.upgrade:
             outstanding.append(UNINTERESTING_HEAD if reader.method == b"HEAD" else UNINTERESTING)
