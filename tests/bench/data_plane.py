@@ -23,8 +23,9 @@ from tests.bench.peers import loads, results, site
 from tests.bench.peers.rounds import Findings, Loading, Plan
 from tests.bench.peers.run import LOAD_CORES, PROXY_CORE, DidNotStart, version
 
-FULL = Plan(seconds=3, rounds=3, large_bytes=1 << 30, saturation_seconds=60)
-QUICK = Plan(seconds=1, rounds=1, large_bytes=1 << 28, saturation_seconds=5)
+FULL = Plan(seconds=2, rounds=3, large_bytes=1 << 30, saturation_seconds=60, budget_seconds=480)
+QUICK = Plan(seconds=1, rounds=1, large_bytes=1 << 28, saturation_seconds=5, budget_seconds=90)
+ONE_DAY = 86_400
 UNABLE = "nginx and mitmproxy speak no h2c to a backend, the aiohttp proxy speaks none at all: not in the HTTP/2 loads"
 VERSIONS = {
     "haproxy": ("haproxy", "-v"),
@@ -45,15 +46,17 @@ def run(plan: Plan, folder: Path, found: Findings) -> None:
     with site.on_loopback(folder / "loopback") as here:
         for load in loads.on_loopback(here, plan):
             _load(load, plan, found)
+        if any(plan.entrants(load) for load in loads.on_a_wire(here)):
+            _over_a_wire(plan, folder / "wire", found)
         _load(loads.saturation(here), replace(plan, seconds=plan.saturation_seconds, rounds=1), found)
-    if not any(plan.entrants(load) for load in loads.on_a_wire(here)):
-        return
+
+
+def _over_a_wire(plan: Plan, folder: Path, found: Findings) -> None:
     with ExitStack() as stack:
         try:
-            wire = stack.enter_context(site.on_a_wire(folder / "wire"))
+            wire = stack.enter_context(site.on_a_wire(folder))
         except pytest.skip.Exception as reason:
-            found.absent[results.WIRE] = f"skipped: {reason}"
-            found.progress(f"{results.WIRE}: SKIPPED: {reason}")
+            found.leave_out(results.WIRE, f"skipped: {reason}")
             return
         for load in loads.on_a_wire(wire):
             _load(load, plan, found)
@@ -99,6 +102,8 @@ def main() -> None:
         seconds=arguments.seconds or plan.seconds,
         rounds=arguments.rounds or plan.rounds,
         large_bytes=arguments.large_mib << 20 if arguments.large_mib else plan.large_bytes,
+        # Who chooses how long has chosen how long.
+        budget_seconds=ONE_DAY if arguments.seconds or arguments.rounds else plan.budget_seconds,
         only=frozenset(filter(None, arguments.only.split(","))),
     )
     found = Findings()

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,7 +188,7 @@ def _capture(site: Site, *arguments: str) -> None:
 
 @contextmanager
 def _sidecar(
-    site: Site, name: str, way: dict[str, object], to: int, commit: str, ttl: str
+    site: Site, name: str, way: Mapping[str, object], to: int, commit: str, ttl: str
 ) -> Iterator[tuple[Running, str, Path]]:
     folder = site.folder / f"{name}-{free_port()}".replace(" ", "-")
     folder.mkdir()

@@ -22,28 +22,48 @@ Drive = Callable[[Entry, int], Load]
 """One run of a load tool against one entrant, of so many seconds."""
 
 
-def requests(site: Site, drive: Drive, *, creations: bool = False) -> Measure:
-    """Requests per second, latencies, CPU of the proxy alone; for creations also that of etcd, in its own column.
+def requests(drive: Drive) -> Measure:
+    """Requests per second, latencies, and the CPU of the proxy alone."""
 
-    Creations count as bad answers as far as a sidecar did not register them: a fast one that forgets is no use.
+    def measure(entry: Entry, seconds: int) -> dict[str, float]:
+        cpu = entry.running.cpu_seconds()
+        load = drive(entry, seconds)
+        return _values(load, entry.running.cpu_seconds() - cpu)
+
+    return measure
+
+
+def creations(site: Site, drive: Drive) -> Measure:
+    """The same; of a sidecar also what etcd spent, in a column of its own, and how much went into one transaction.
+
+    What a sidecar did not register counts as a bad answer: a fast one that forgets is no use.
     """
 
     def measure(entry: Entry, seconds: int) -> dict[str, float]:
-        ours = creations and bool(entry.admin)
-        registered = _registered(entry) if ours else 0.0
+        if not entry.admin:
+            return requests(drive)(entry, seconds)
+        registered, commits = _registered(entry), entry.counted("commits_total")
         cpu, etcd = entry.running.cpu_seconds(), site.etcd.cpu_seconds()
         load = drive(entry, seconds)
-        bad = float(load.bad)
-        if ours:
-            bad += max(0.0, load.requests - (_settled(entry, registered + load.requests) - registered))
+        registered = _settled(entry, registered + load.requests) - registered
         cpu, etcd = entry.running.cpu_seconds() - cpu, site.etcd.cpu_seconds() - etcd
-        count = max(load.requests, 1)
-        values = {results.RATE: load.per_second, results.CPU: cpu / count * 1e6}
-        if ours:
-            values[results.ETCD_CPU] = etcd / count * 1e6
-        return values | {results.P50: load.p50_ms, results.P99: load.p99_ms, results.BAD: bad}
+        values = _values(load, cpu)
+        values[results.BAD] += max(0.0, load.requests - registered)
+        values[results.ETCD_CPU] = etcd / max(load.requests, 1) * 1e6
+        values[results.BATCH] = registered / max(entry.counted("commits_total") - commits, 1)
+        return values
 
     return measure
+
+
+def _values(load: Load, cpu_seconds: float) -> dict[str, float]:
+    return {
+        results.RATE: load.per_second,
+        results.CPU: cpu_seconds / max(load.requests, 1) * 1e6,
+        results.P50: load.p50_ms,
+        results.P99: load.p99_ms,
+        results.BAD: float(load.bad),
+    }
 
 
 def _registered(entry: Entry) -> float:
@@ -74,13 +94,13 @@ def on_loopback(site: Site, plan: Plan) -> list[Loading]:
     ours1 = sidecar(site, site.plain_port)
     makers = [sidecar(site, site.plain_port, commit=commit, shown=f"sidecar {commit}") for commit in COMMITS]
     all2 = [sidecar(site, site.h2_port), *(peer(name, "http2", site, site.h2_port) for name in SPEAK_HTTP2)]
-    creations1 = requests(site, _http1("/v1/blobs", post), creations=True)
-    creations2 = requests(site, _http2(site, "/v1/blobs", 1, body), creations=True)
+    creations1 = creations(site, _http1("/v1/blobs", post))
+    creations2 = creations(site, _http2(site, "/v1/blobs", 1, body))
     return [
-        Loading(results.HTTP1, [ours1, *peers1], requests(site, _http1("/small"))),
+        Loading(results.HTTP1, [ours1, *peers1], requests(_http1("/small"))),
         Loading(results.CREATIONS, [*makers, *peers1], creations1),
-        Loading(results.HTTP2, all2, requests(site, _http2(site, "/small", 1))),
-        Loading(results.HTTP2_STREAMS, all2, requests(site, _http2(site, "/small", 10))),
+        Loading(results.HTTP2, all2, requests(_http2(site, "/small", 1))),
+        Loading(results.HTTP2_STREAMS, all2, requests(_http2(site, "/small", 10))),
         Loading(results.HTTP2_CREATIONS, all2, creations2),
         *_large(site, plan.large_bytes),
     ]
@@ -122,7 +142,7 @@ def on_a_wire(site: Site) -> list[Loading]:
 
     peers = [peer(name, "http", site, site.plain_port) for name in ("haproxy", "nginx", "envoy")]
     ours = [transparent_sidecar(site), sidecar(site, site.plain_port, shown="sidecar upstream")]
-    return [Loading(results.WIRE, [*ours, *peers], requests(site, drive))]
+    return [Loading(results.WIRE, [*ours, *peers], requests(drive))]
 
 
 def saturation(site: Site) -> Loading:
@@ -133,7 +153,7 @@ def saturation(site: Site) -> Loading:
 
     def measure(entry: Entry, seconds: int) -> dict[str, float]:
         before = _renewals(entry, "failed"), _renewals(entry, "kept")
-        values = requests(site, drive)(entry, seconds)
+        values = requests(drive)(entry, seconds)
         failed, kept = _renewals(entry, "failed") - before[0], _renewals(entry, "kept") - before[1]
         return values | {results.LOST: failed, results.KEPT: kept}
 

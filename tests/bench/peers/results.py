@@ -17,7 +17,7 @@ DOWNLOAD, UPLOAD, SATURATION = "download", "upload", "saturation"
 RATE, CPU, ETCD_CPU, P50, P99 = "requests_per_s", "cpu_us_per_request", "etcd_cpu_us_per_request", "p50_ms", "p99_ms"
 THROUGHPUT, CPU_PER_GIB = "mb_per_s", "cpu_ms_per_gib"
 IDLE, RESIDENT, BAD = "idle_mb", "resident_mb", "bad"
-KEPT, LOST = "renewals_kept", "renewals_lost"
+KEPT, LOST, BATCH = "renewals_kept", "renewals_lost", "registrations_per_transaction"
 
 COLUMNS = {
     RATE: ("requests/s", "{:,.0f}"),
@@ -25,6 +25,7 @@ COLUMNS = {
     CPU: ("CPU us/req", "{:,.1f}"),
     CPU_PER_GIB: ("CPU ms/GiB", "{:,.0f}"),
     ETCD_CPU: ("etcd us/req", "{:,.0f}"),
+    BATCH: ("per txn", "{:.1f}"),
     P50: ("p50 ms", "{:.2f}"),
     P99: ("p99 ms", "{:.2f}"),
     IDLE: ("idle MB", "{:.0f}"),

@@ -28,6 +28,8 @@ class Plan:
     rounds: int
     large_bytes: int
     saturation_seconds: int
+    budget_seconds: int
+    """Once this is spent, each load that is left gets one round only."""
     only: frozenset[str] = frozenset()
     """Names of loads, or of entrants (the first word takes all modes of it)."""
 
@@ -44,8 +46,16 @@ class Findings:
     absent: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
+    def leave_out(self, what: str, why: str) -> None:
+        if what not in self.absent:
+            self.progress(f"NOT IN IT: {what}: {why}")
+        self.absent[what] = why
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
+
     def progress(self, text: str) -> None:
-        minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
+        minutes, seconds = divmod(int(self.elapsed()), 60)
         print(f"[{minutes:2}:{seconds:02}] {text}", flush=True)
 
 
@@ -61,36 +71,39 @@ class Loading:
 
     def run(self, plan: Plan, found: Findings) -> None:
         with ExitStack() as stack:
-            entries = self._begin(stack, plan, found)
+            running = self._begin(stack, plan, found)
             for number in range(1, plan.rounds + 1):
-                for name, (entry, idle) in list(entries.items()):
-                    try:
-                        values = self.measure(entry, plan.seconds)
-                    except LoadFailed as error:
-                        found.absent[f"{self.name}, {name}"] = str(error)
-                        found.progress(f"{self.name}: {name} FAILED: {error}")
-                        del entries[name]
+                if number > 1 and found.elapsed() > plan.budget_seconds:
+                    found.leave_out(f"{self.name}, rounds {number} to {plan.rounds}", "out of time")
+                    return
+                for name, (entry, idle_mb) in list(running.items()):
+                    values = self._measured(name, entry, plan.seconds, found)
+                    if values is None:
+                        del running[name]
                         continue
-                    values |= {results.IDLE: idle, results.RESIDENT: entry.running.resident_mb()}
+                    values |= {results.IDLE: idle_mb, results.RESIDENT: entry.running.resident_mb()}
                     found.samples.append(Sample(self.name, name, number, values))
                     shown = ", ".join(f"{metric} {value:,.1f}" for metric, value in values.items())
                     found.progress(f"{self.name}, round {number}/{plan.rounds}, {name}: {shown}")
 
     def _begin(self, stack: ExitStack, plan: Plan, found: Findings) -> dict[str, tuple[Entry, float]]:
-        entries: dict[str, tuple[Entry, float]] = {}
+        """Those that run and are warm, with their resident memory before any traffic."""
+        running: dict[str, tuple[Entry, float]] = {}
         for entrant in plan.entrants(self):
             try:
                 entry = stack.enter_context(entrant.start())
-                entries[entrant.name] = entry, entry.running.resident_mb()
+                running[entrant.name] = entry, entry.running.resident_mb()
             except NotInstalled:
-                found.absent[entrant.name] = "not installed"
+                found.leave_out(entrant.name, "not installed")
             except DidNotStart as error:
-                found.absent[f"{self.name}, {entrant.name}"] = f"did not start: {error}"
-                found.progress(f"{self.name}: {entrant.name} DID NOT START: {error}")
-        for name, (entry, _) in list(entries.items()):
-            try:
-                self.measure(entry, WARM_UP_SECONDS)  # connections, caches, just-in-time things
-            except LoadFailed as error:
-                found.absent[f"{self.name}, {name}"] = str(error)
-                del entries[name]
-        return entries
+                found.leave_out(f"{self.name}, {entrant.name}", f"did not start: {error}")
+        # Connections, caches, just-in-time things.
+        warm = {name: self._measured(name, entry, WARM_UP_SECONDS, found) for name, (entry, _) in running.items()}
+        return {name: one for name, one in running.items() if warm[name] is not None}
+
+    def _measured(self, name: str, entry: Entry, seconds: int, found: Findings) -> dict[str, float] | None:
+        try:
+            return self.measure(entry, seconds)
+        except LoadFailed as error:
+            found.leave_out(f"{self.name}, {name}", str(error))
+            return None

@@ -52,9 +52,7 @@ WRK_RESET = """Running 1s test @ http://127.0.0.1:18996/
 Requests/sec:  26461.69
 Transfer/sec:      1.01MB
 """
-H2LOAD = """starting benchmark...
-spawning thread #0: 16 total client(s). Timing-based test with 0s of warm-up time and 1s of main duration for measurements.
-Application protocol: h2c
+H2LOAD = """Application protocol: h2c
 Main benchmark duration is over for thread #0. Stopping all clients.
 Stopped all clients for thread #0
 
