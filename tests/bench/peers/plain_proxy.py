@@ -9,11 +9,11 @@ import uvloop
 from aiohttp import web
 
 
-def main(port: int, to: int) -> None:
+def main(port: int, to: str) -> None:
     uvloop.install()
 
     async def forward(request: web.Request) -> web.StreamResponse:
-        url = f"http://127.0.0.1:{to}{request.raw_path}"
+        url = f"http://{to}{request.raw_path}"
         data = await request.read() if request.can_read_body else None
         async with request.app["client"].request(request.method, url, headers=request.headers, data=data) as answer:
             body = await answer.read()
@@ -30,4 +30,4 @@ def main(port: int, to: int) -> None:
     web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None)
 
 
-main(int(sys.argv[1]), int(sys.argv[2]))
+main(int(sys.argv[1]), sys.argv[2])
