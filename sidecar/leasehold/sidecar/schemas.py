@@ -10,9 +10,9 @@ from pathlib import Path
 
 import structlog
 
+from leasehold.protocol.protobuf import BadSchema, Schema
 from leasehold.protocol.rules import RuleSet
 from leasehold.sidecar.observe.matching import Matcher
-from leasehold.sidecar.observe.protobuf import BadSchema, Schema
 
 log = structlog.get_logger()
 

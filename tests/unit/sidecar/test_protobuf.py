@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasehold.protocol.names import CallId
+from leasehold.protocol.protobuf import BadSchema, NamedField, Schema, Unreadable, read_numbered
 from leasehold.protocol.rules import Side
 from leasehold.sidecar.observe.events import Unusable
 from leasehold.sidecar.observe.extraction import Answer
 from leasehold.sidecar.observe.matching import Matcher
-from leasehold.sidecar.observe.protobuf import BadSchema, NamedField, Schema, Unreadable, read_numbered
 from leasehold.sidecar.schemas import compile_rules
 from tests.fakes.http2 import blob, http2_rules, text
 from tests.fakes.relay import rules

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from leasehold.protocol.protobuf import BadSchema, Schema
 from leasehold.protocol.rules import Commit, GrpcMatch, On, Owner, Rule, RuleSet
 from leasehold.protocol.templates import PathTemplate, UnsafeId
 from leasehold.sidecar.observe.extraction import Extractor
-from leasehold.sidecar.observe.protobuf import BadSchema, Schema
 
 
 @dataclass(frozen=True, slots=True)

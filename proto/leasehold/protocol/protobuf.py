@@ -90,6 +90,24 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
     raise Unreadable("a number is cut short or too long")
 
 
+def field_at(descriptor: Descriptor, names: Sequence[str]) -> FieldDescriptor:
+    """The field at the end of this path of names: a single text or whole number. Raises ``BadSchema``."""
+    for n, name in enumerate(names):
+        field = descriptor.fields_by_name.get(name)
+        if field is None:
+            known = ", ".join(sorted(descriptor.fields_by_name)) or "none"
+            raise BadSchema(f"message {descriptor.full_name} has no field {name!r}; it has: {known}")
+        last = n == len(names) - 1
+        fits = field.type in _NAMEABLE if last else field.type == FieldDescriptor.TYPE_MESSAGE
+        if field.is_repeated or not fits:
+            wanted = "a single text or whole number" if last else "a single message"
+            raise BadSchema(f"field {name!r} of message {descriptor.full_name}: expected {wanted}")
+        if field.message_type is None:
+            return field
+        descriptor = field.message_type
+    raise BadSchema("expected the name of a field")
+
+
 class NamedField:
     """A field of one kind of message, by its names from the outside in."""
 
@@ -97,20 +115,9 @@ class NamedField:
 
     def __init__(self, descriptor: Descriptor, names: Sequence[str]) -> None:
         """Raises ``BadSchema``."""
+        field_at(descriptor, names)
         self._kind: type[Message] = GetMessageClass(descriptor)
         self._names = tuple(names)
-        for n, name in enumerate(names):
-            field = descriptor.fields_by_name.get(name)
-            if field is None:
-                known = ", ".join(sorted(descriptor.fields_by_name)) or "none"
-                raise BadSchema(f"message {descriptor.full_name} has no field {name!r}; it has: {known}")
-            last = n == len(names) - 1
-            fits = field.type in _NAMEABLE if last else field.type == FieldDescriptor.TYPE_MESSAGE
-            if field.is_repeated or not fits:
-                wanted = "a single text or whole number" if last else "a single message"
-                raise BadSchema(f"field {name!r} of message {descriptor.full_name}: expected {wanted}")
-            if field.message_type is not None:
-                descriptor = field.message_type
 
     def read(self, message: bytes) -> int | str | None:
         """``None`` if it is not set. Raises ``Unreadable``."""
