@@ -7,7 +7,7 @@ and, as there, an absent number or an empty text cannot be told from one that is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
@@ -45,15 +45,20 @@ class BadSchema(ValueError):
 def read_numbered(message: bytes, numbers: Sequence[int]) -> int | bytes | None:
     """The value at the end of this path of field numbers; ``None`` if it is not there. Raises ``Unreadable``."""
     value: int | bytes | None = message
+    found: int | bytes | None
     for number in numbers:
         if not isinstance(value, bytes):
             return None
-        value = _last(value, number)
+        found = None
+        for field, content in read_fields(value):
+            if field == number:
+                found = content
+        value = found
     return value
 
 
-def _last(message: bytes, number: int) -> int | bytes | None:
-    found: int | bytes | None = None
+def read_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """All fields as they come: number and value. Raises ``Unreadable``."""
     at, size = 0, len(message)
     while at < size:
         key, at = _varint(message, at)
@@ -72,9 +77,7 @@ def _last(message: bytes, number: int) -> int | bytes | None:
             raise Unreadable("groups and unknown wire types are not read")
         if at > size:
             raise Unreadable("cut short")
-        if key >> 3 == number:
-            found = value
-    return found
+        yield key >> 3, value
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
