@@ -29,7 +29,7 @@ _PLAIN_NUMBER: Final = re.compile(r"0|-?[1-9][0-9]{0,19}")
 class UnaryCall:
     """One call that can be made. ``promises``: its answer only says that the work has begun (Google AIP-151)."""
 
-    __slots__ = ("_constants", "_slots", "method", "path", "promises")
+    __slots__ = ("_constants", "_slots", "metadata", "method", "path", "promises")
 
     def __init__(self, call: GrpcCall, schema: Schema) -> None:
         """Raises ``BadSchema`` with all that does not fit."""
@@ -37,7 +37,7 @@ class UnaryCall:
         if problems:
             raise BadSchema(f"gRPC call {call.path}: {'; '.join(problems)}")
         self.method = schema.method(call.service, call.method)
-        self.path = call.path
+        self.path, self.metadata = call.path, call.metadata
         self.promises = self.method.output_type.full_name == _LONG_RUNNING
         template = RequestTemplate.compile(call.request)
         self._constants = _constants(template, self.method.input_type)

@@ -18,8 +18,8 @@ import aiohttp
 import jmespath
 from yarl import URL
 
-from leasehold.control_plane.owners.outcome import Answer, Verdict, of_delete, of_read, retry_after
 from leasehold.control_plane.owners.credentials import Credentials
+from leasehold.control_plane.owners.outcome import Answer, Verdict, of_delete, of_read, retry_after
 from leasehold.control_plane.owners.visit import Reply, Sign, visit
 from leasehold.protocol.names import Resource
 from leasehold.protocol.rules import DeleteCall, Owner, ReadCall, Source, Tls

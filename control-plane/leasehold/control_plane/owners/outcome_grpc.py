@@ -49,15 +49,21 @@ def of_read(status: Status) -> Verdict | None:
     return Verdict.UNKNOWN if verdict is Verdict.REFUSED else verdict
 
 
+SHORTEST_WAIT_SECONDS = 1.0
+"""Clients are told milliseconds, for calls that somebody waits for. Nobody waits here, and each attempt counts."""
+
+
 def wait_seconds(pushback: str | None, details: bytes | None) -> float | None:
     """How long to wait, as told by ``grpc-retry-pushback-ms`` or by a ``google.rpc.RetryInfo`` in the status details.
     ``None``: not told, not to be understood, or "do not retry by yourself", which we do not anyway."""
     if pushback is not None and pushback.isascii() and pushback.isdecimal():
-        return min(int(pushback[:12]) / 1000, LONGEST_WAIT_SECONDS)
-    try:
-        return _retry_info(details or b"")
-    except Unreadable:
-        return None
+        told: float | None = int(pushback[:12]) / 1000
+    else:
+        try:
+            told = _retry_info(details or b"")
+        except Unreadable:
+            told = None
+    return None if told is None else min(max(told, SHORTEST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
 
 
 def _retry_info(details: bytes) -> float | None:
@@ -71,5 +77,5 @@ def _retry_info(details: bytes) -> float | None:
         whole = seconds if isinstance(seconds, int) else 0
         rest = nanos if isinstance(nanos, int) else 0
         if max(whole, rest) < 1 << 62:  # read as unsigned: a negative time is huge
-            return min(whole + rest / 1e9, LONGEST_WAIT_SECONDS)
+            return whole + rest / 1e9
     return None
