@@ -114,7 +114,7 @@ def _request_mistakes(template: RequestTemplate, kind: Descriptor) -> Iterator[t
         try:
             ParseDict({name: value}, GetMessageClass(kind)(), descriptor_pool=kind.file.pool)
         except (ParseError, RecursionError) as error:
-            yield f"request.{name}", str(error)
+            yield f"request.{name}", _line(error)
 
 
 def _filling_mistakes(template: RequestTemplate, kind: Descriptor) -> Iterator[tuple[str, str]]:
@@ -126,7 +126,7 @@ def _filling_mistakes(template: RequestTemplate, kind: Descriptor) -> Iterator[t
             _put(message, slot, field_at(kind, slot.path), {"id": "1", "etag": "1"})
         message.SerializeToString()
     except ParseError as error:
-        yield "request", str(error)
+        yield "request", _line(error)
         return
     except EncodeError as error:
         yield "request", f"expected all required fields: {error}"
@@ -136,6 +136,10 @@ def _filling_mistakes(template: RequestTemplate, kind: Descriptor) -> Iterator[t
         _holder(message, slot).ClearField(slot.path[-1])
     if lost or message != constants:
         yield "request", "expected fields that can stand together: of a oneof there can be only one"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def _constants(template: RequestTemplate, kind: Descriptor) -> Message:

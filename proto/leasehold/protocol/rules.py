@@ -350,6 +350,7 @@ def _owner_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
     yield from _calls_nonsense("", Calls(owner.delete, owner.read), owner)
     for kind, calls in owner.types.items():
         yield from _calls_nonsense(f"types.{kind}.", calls, owner)
+    yield from _metadata_nonsense(owner)
     limits = owner.limits
     for field, value in (
         ("concurrency", limits.concurrency),
@@ -383,11 +384,18 @@ def _call_nonsense(where: str, call: DeleteCall | ReadCall, owner: Owner, *, eta
         yield f"{where}.grpc.{place}", problem
     if owner.descriptor_set is None:
         yield f"{where}.grpc", f"messages are built with a descriptor_set, and owner {owner.name} has none"
+
+
+def _metadata_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
+    """What only an owner called by gRPC cannot have."""
+    every = (Calls(owner.delete, owner.read), *owner.types.values())
+    if not any(call is not None and call.grpc is not None for calls in every for call in (calls.delete, calls.read)):
+        return
     for name, value in owner.headers.items():
         if problem := not_metadata(name, value):
-            yield f"{where}.grpc", f"the owner's headers go along as metadata, and {name} cannot: {problem}"
+            yield f"headers.{name}", f"it goes along as gRPC metadata: {problem}"
     if owner.endpoint.count("/") > 2 and owner.endpoint.split("/", 3)[3]:
-        yield f"{where}.grpc", f"gRPC knows no path prefix: expected an endpoint without one, got {owner.endpoint!r}"
+        yield "endpoint", f"gRPC knows no path prefix: expected an endpoint without one, got {owner.endpoint!r}"
 
 
 def _signs_nonsense(where: str, read: ReadCall) -> Iterator[tuple[str, str]]:
