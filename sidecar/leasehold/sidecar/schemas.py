@@ -1,7 +1,8 @@
 """Reads the descriptor sets that owners name, from this host's disk.
 
 One that cannot be used costs the rules that name fields by it, and nothing else: their calls are counted as unusable
-(``no-descriptor``), and the log says why.
+(``no-descriptor``), and the log says why. Where no rule does, it need not be here: the collector has its own use for
+it.
 """
 
 from __future__ import annotations
@@ -26,8 +27,14 @@ def compile_rules(rules: RuleSet) -> Matcher:
         try:
             schemas[owner.name] = Schema(Path(owner.descriptor_set).read_bytes())
         except (OSError, BadSchema) as error:
-            log.error("descriptor_set_unusable", owner=owner.name, file=owner.descriptor_set, error=str(error))
+            say = log.error if _names_fields(rules, owner.name) else log.info
+            say("descriptor_set_unusable", owner=owner.name, file=owner.descriptor_set, error=str(error))
     matcher = Matcher.compile(rules, schemas)
     for trouble in matcher.troubles:
         log.error("descriptor_set_does_not_fit", error=trouble)
     return matcher
+
+
+def _names_fields(rules: RuleSet, owner: str) -> bool:
+    sources = (source for rule in rules.rules if rule.owner == owner for source in (rule.id, rule.incarnation))
+    return any(source is not None and source.grpc is not None and source.grpc.numbers is None for source in sources)

@@ -12,6 +12,9 @@ from pathlib import Path
 import grpc
 import pytest
 import trustme
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import StreamEnded
 from msgspec.structs import replace
 
 from leasehold.control_plane.owners.grpc import GrpcOwner
@@ -355,6 +358,72 @@ async def test_a_delete_is_never_repeated_behind_our_back(schema: Path) -> None:
             assert len(heard) == 1, "each attempt is numbered, and written before it is made"
             assert await caller.verdict("a") is Verdict.UNKNOWN
             assert len(heard) == 2
+
+
+@contextlib.asynccontextmanager
+async def scripted(*answer: tuple[list[tuple[str, str]] | bytes, bool]) -> AsyncIterator[str]:
+    """An HTTP/2 server that answers every stream with these headers and data, each with or without END_STREAM, and
+    hangs up if the last had none. Its endpoint."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+        peer.initiate_connection()
+        while True:
+            writer.write(peer.data_to_send())
+            data = await reader.read(65536)
+            if not data:
+                break
+            for event in peer.receive_data(data):
+                if not isinstance(event, StreamEnded):
+                    continue
+                for part, end in answer:
+                    if isinstance(part, bytes):
+                        peer.send_data(event.stream_id, part, end_stream=end)
+                    else:
+                        peer.send_headers(event.stream_id, part, end_stream=end)
+                if not answer[-1][1]:
+                    writer.write(peer.data_to_send())
+                    writer.close()
+                    return
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+HEAD = [(":status", "200"), ("content-type", "application/grpc")]
+EMPTY = b"\0\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ([(HEAD, False), (EMPTY, False), ([("grpc-status", "0")], True)], Verdict.GONE),
+        ([(HEAD, False), (EMPTY, False)], Verdict.UNKNOWN),
+        ([(HEAD, False)], Verdict.UNKNOWN),
+        ([(HEAD, False), (EMPTY[:3], False)], Verdict.UNKNOWN),
+        ([(HEAD, False), ([("grpc-status", "0")], True)], Verdict.UNKNOWN),
+        ([(HEAD, False), (EMPTY, False), ([("grpc-status", "99")], True)], Verdict.UNKNOWN),
+        ([(HEAD, False), (EMPTY, False), ([("x", "y")], True)], Verdict.UNKNOWN),
+        ([(HEAD, False), (b"\1" + EMPTY[1:], False), ([("grpc-status", "0")], True)], Verdict.UNKNOWN),
+        ([(HEAD, False), (EMPTY, False), ([("grpc-status", "0"), ("x-bin", "a")], True)], Verdict.UNKNOWN),
+        ([([*HEAD, ("grpc-status", "5")], True)], Verdict.ABSENT),
+        ([([(":status", "404")], True)], Verdict.MISCONFIGURED),
+        ([([(":status", "404")], False), (b"no such route", True)], Verdict.MISCONFIGURED),
+        ([([(":status", "403")], True)], Verdict.MISCONFIGURED),
+        ([([(":status", "307"), ("location", "/x")], True)], Verdict.UNKNOWN),
+        ([([(":status", "503")], True)], Verdict.UNKNOWN),
+        ([([(":status", "200"), ("content-type", "text/html")], False), (b"fine", True)], Verdict.UNKNOWN),
+    ],
+)
+async def test_only_a_whole_answer_with_its_status_means_anything(
+    schema: Path, answer: list[tuple[list[tuple[str, str]] | bytes, bool]], verdict: Verdict
+) -> None:
+    """A gateway's 404 says nothing of the resource, and an answer that was cut short nothing at all."""
+    async with scripted(*answer) as endpoint:
+        described = replace(document(endpoint, schema, "never-reused"), read=None)
+        async with calling(described) as caller:
+            assert await caller.verdict("x") is verdict
 
 
 async def test_an_http_server_that_knows_no_grpc_is_never_taken_for_a_success(schema: Path) -> None:
