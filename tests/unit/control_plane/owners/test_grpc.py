@@ -455,6 +455,8 @@ async def test_mutual_tls_and_a_certificate_nobody_vouches_for(schema: Path, tmp
         owner.add("x")
         async with calling(replace(described, tls=replace(tls, ca=str(tmp_path / "stranger.pem")))) as caller:
             assert await caller.verdict("x") is Verdict.MISCONFIGURED
+        async with calling(replace(described, tls=replace(tls, ca=str(tmp_path)))) as caller:
+            assert await caller.verdict("x") is Verdict.MISCONFIGURED, "a file that cannot be read is ours to mend"
         async with calling(replace(described, tls=replace(tls, server_name="other.internal"))) as caller:
             assert await caller.verdict("x") is Verdict.MISCONFIGURED
         async with calling(replace(described, tls=replace(tls, cert=None, key=None))) as caller:
