@@ -6,6 +6,7 @@ import gzip
 
 import pytest
 
+from leasehold.protocol.protobuf import Schema
 from leasehold.protocol.rules import load_rules
 from leasehold.protocol.trials import CapturedGrpc, CapturedHttp, Explanation
 from leasehold.sidecar.capture.listener import Address
@@ -14,7 +15,6 @@ from leasehold.sidecar.explain.grpc_wire import wire
 from leasehold.sidecar.explain.trial import explain
 from leasehold.sidecar.observe.events import Creation, Observation
 from leasehold.sidecar.observe.matching import normal_authority
-from leasehold.sidecar.observe.protobuf import Schema
 from leasehold.sidecar.ports import Outcome
 from leasehold.sidecar.schemas import compile_rules
 from tests.fakes.http2 import blob, http2_rules, text

@@ -29,6 +29,8 @@ from leasehold.control_plane.leadership import Leadership
 from leasehold.control_plane.loading import RuleLoader
 from leasehold.control_plane.metrics import Metrics, Sample
 from leasehold.control_plane.observe import Observer
+from leasehold.control_plane.owners.faces import Faces
+from leasehold.control_plane.owners.grpc import GrpcOwner
 from leasehold.control_plane.owners.http import HttpOwner
 from leasehold.control_plane.owners.register import Owners
 from leasehold.control_plane.reaper import Reaper
@@ -40,6 +42,7 @@ from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Instant, Tenant
 from leasehold.protocol.ports import Clock
+from leasehold.protocol.rules import Owner
 from leasehold.shell.daemon import Lifetime
 from leasehold.shell.health import health_routes
 
@@ -65,7 +68,7 @@ class ControlPlane:
             on_change=self._on_leadership,
         )  # fmt: skip
         self.brake = Brake(client, client, keys, index, clock, replica=config.replica, deadline=deadline)
-        self.owners = Owners(index.policy, clock, HttpOwner)
+        self.owners = Owners(index.policy, clock, connect)
         reaper = Reaper(
             client, keys, index, Witness(client, keys, index, deadline=deadline), self.leadership.authority, metrics,
             deadline=deadline,
@@ -259,6 +262,11 @@ async def serve(config: Config, lifetime: Lifetime) -> None:
             broken.cancel()
         finally:
             await runner.cleanup()
+
+
+def connect(owner: Owner) -> Faces:
+    """The adapter for one owner."""
+    return Faces(owner, http=HttpOwner(owner), grpc=GrpcOwner(owner))
 
 
 def _finite(seconds: float) -> float | None:

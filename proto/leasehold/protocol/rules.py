@@ -22,6 +22,7 @@ from leasehold.protocol.idempotency import IdempotencyKey
 from leasehold.protocol.idempotency import nonsense as key_nonsense
 from leasehold.protocol.names import NAME_EXPECTED, ClassName, is_name
 from leasehold.protocol.records import HolderKind
+from leasehold.protocol.requests import GrpcCall, call_nonsense, not_metadata
 from leasehold.protocol.templates import BadTemplate, PathTemplate
 
 _PROTO_NAME = "[A-Za-z_][A-Za-z0-9_]*"
@@ -182,20 +183,28 @@ class Tls(_Model, frozen=True):
 
 
 class DeleteCall(_Model, frozen=True):
-    """How a resource is deleted. ``unsafe: true`` allows sweeping with ``precondition: none``."""
+    """How a resource is deleted: by HTTP (``path``) or by a gRPC method. ``unsafe: true`` allows sweeping with
+    ``precondition: none``."""
 
-    path: str
+    path: str = ""
     method: str = "DELETE"
     precondition: Precondition = Precondition.NONE
     unsafe: bool = False
+    grpc: GrpcCall | None = None
 
 
 class ReadCall(_Model, frozen=True):
-    """How a resource is looked at. ``incarnation``: where the answer tells it; default is the ETag header."""
+    """How a resource is looked at: by HTTP (``path``) or by a gRPC method.
 
-    path: str
+    ``incarnation``: where the answer tells it; by HTTP the default is the ETag header. ``etag``, by gRPC only: where
+    the answer tells what a delete is conditional on; default is the incarnation's field, which then counts as an ETag.
+    """
+
+    path: str = ""
     method: str = "GET"
     incarnation: Source | None = None
+    grpc: GrpcCall | None = None
+    etag: Source | None = None
 
 
 class Limits(_Model, frozen=True):
@@ -347,6 +356,7 @@ def _owner_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
     yield from _calls_nonsense("", Calls(owner.delete, owner.read), owner)
     for kind, calls in owner.types.items():
         yield from _calls_nonsense(f"types.{kind}.", calls, owner)
+    yield from _metadata_nonsense(owner)
     limits = owner.limits
     for field, value in (
         ("concurrency", limits.concurrency),
@@ -359,15 +369,66 @@ def _owner_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
 
 def _calls_nonsense(where: str, calls: Calls, owner: Owner) -> Iterator[tuple[str, str]]:
     if calls.delete is not None:
-        yield from _template_nonsense(f"{where}delete.path", calls.delete.path, "id")
-        if calls.delete.precondition is Precondition.IF_MATCH and calls.read is None and owner.read is None:
-            yield f"{where}delete.precondition", "if-match needs to look first: expected a read beside the delete"
+        conditional = calls.delete.precondition is Precondition.IF_MATCH
+        yield from _call_nonsense(f"{where}delete", calls.delete, owner, etag=conditional)
     if calls.read is not None:
-        yield from _template_nonsense(f"{where}read.path", calls.read.path, "id")
-        if calls.read.incarnation is not None:
-            if calls.read.incarnation.grpc is not None:
-                yield f"{where}read.incarnation.grpc", "a read is an HTTP call: expected json or header"
-            yield from _source_nonsense(f"{where}read.incarnation", calls.read.incarnation, None)
+        yield from _call_nonsense(f"{where}read", calls.read, owner, etag=False)
+        yield from _signs_nonsense(f"{where}read", calls.read)
+    delete, read = calls.delete or owner.delete, calls.read or owner.read
+    if delete is not None and calls != Calls():
+        yield from _pair_nonsense(where + ("delete" if calls.delete else "read"), delete, read)
+
+
+def _call_nonsense(where: str, call: DeleteCall | ReadCall, owner: Owner, *, etag: bool) -> Iterator[tuple[str, str]]:
+    if (call.grpc is None) == (not call.path):
+        yield where, f"expected exactly one of path and grpc; got {'both' if call.path else 'none'}"
+    elif call.grpc is None:
+        yield from _template_nonsense(f"{where}.path", call.path, "id")
+    if call.grpc is None:
+        return
+    for place, problem in call_nonsense(call.grpc, etag=etag):
+        yield f"{where}.grpc.{place}", problem
+    if owner.descriptor_set is None:
+        yield f"{where}.grpc", f"messages are built with a descriptor_set, and owner {owner.name} has none"
+
+
+def _metadata_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
+    """What only an owner called by gRPC cannot have."""
+    every = (Calls(owner.delete, owner.read), *owner.types.values())
+    if not any(call is not None and call.grpc is not None for calls in every for call in (calls.delete, calls.read)):
+        return
+    for name, value in owner.headers.items():
+        if problem := not_metadata(name, value):
+            yield f"headers.{name}", f"it goes along as gRPC metadata: {problem}"
+    if owner.endpoint.count("/") > 2 and owner.endpoint.split("/", 3)[3]:
+        yield "endpoint", f"gRPC knows no path prefix: expected an endpoint without one, got {owner.endpoint!r}"
+
+
+def _signs_nonsense(where: str, read: ReadCall) -> Iterator[tuple[str, str]]:
+    if read.etag is not None and read.grpc is None:
+        yield f"{where}.etag", "an HTTP answer has its ETag header: expected only beside grpc"
+    for name, source in (("incarnation", read.incarnation), ("etag", read.etag)):
+        if source is None:
+            continue
+        yield from _source_nonsense(f"{where}.{name}", source, None)
+        if read.grpc is None and source.grpc is not None:
+            yield f"{where}.{name}.grpc", "this read is an HTTP call: expected json or header"
+        if read.grpc is not None and source.grpc is None:
+            yield f"{where}.{name}", "this read is a gRPC call: expected grpc: {field: ...}"
+        if source.grpc is not None and source.grpc.side is Side.REQUEST:
+            yield f"{where}.{name}.grpc.from", "the request is our own: expected response"
+
+
+def _pair_nonsense(where: str, delete: DeleteCall, read: ReadCall | None) -> Iterator[tuple[str, str]]:
+    conditional = delete.precondition is Precondition.IF_MATCH
+    if read is None:
+        if conditional:
+            yield f"{where}.precondition", "if-match needs to look first: expected a read beside the delete"
+        return
+    if (read.grpc is None) != (delete.grpc is None):
+        yield where, "expected delete and read both by path or both by grpc"
+    elif conditional and read.grpc is not None and read.etag is None and read.incarnation is None:
+        yield where, "if-match needs to know the etag: expected etag or incarnation in the read"
 
 
 def _endpoint_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasehold.protocol.names import CallId
-from leasehold.protocol.rules import Source
+from leasehold.protocol.requests import GrpcCall
+from leasehold.protocol.rules import DeleteCall, Source
 from leasehold.sidecar.observe.events import Creation, Deletion, Unusable, Use
 from leasehold.sidecar.observe.extraction import Answer, Extractor, decode_json
 from tests.fakes.relay import rules
@@ -92,6 +93,23 @@ def test_an_id_with_slashes_needs_a_delete_path_that_takes_them() -> None:
     assert outcome(read("put-object", variables={"key": "a/../c"})) == "unsafe-path"
     assert outcome(read("put-object", variables={"key": "a//c"})) == "unsafe-path"
     assert outcome(read("use-blob", variables={"id": "a/b"})) == "unsafe-path"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("blobs/{id}", "b-1", "id b-1"), ("blobs/{id}", "a/b", "unsafe-path"), ("blobs/{id}", "-", "unsafe-path"),
+        ("{id}", "a/b", "id a/b"), ("{id}", "..", "id .."),
+    ],
+)  # fmt: skip
+def test_an_id_must_fit_the_request_of_a_delete_by_grpc(name: str, value: str, expected: str) -> None:
+    found, owner = RULES.rule("create-blob"), RULES.owner("blobs")
+    assert found is not None
+    assert owner is not None
+    delete = DeleteCall(grpc=GrpcCall("b.v1.Blobs", "Delete", {"name": name}))
+    owner = msgspec.structs.replace(owner, delete=delete)
+    answer = Answer("/v1/blobs", {}, {}, {"id": value}, CallId("c"), "")
+    assert outcome(Extractor.compile(found, owner).read(answer)) == expected
 
 
 def test_a_path_that_cannot_be_decoded_names_nothing() -> None:

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
+import structlog
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
@@ -13,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasehold.protocol.names import CallId
+from leasehold.protocol.protobuf import BadSchema, NamedField, Schema, Unreadable, read_numbered
 from leasehold.protocol.rules import Side
 from leasehold.sidecar.observe.events import Unusable
 from leasehold.sidecar.observe.extraction import Answer
 from leasehold.sidecar.observe.matching import Matcher
-from leasehold.sidecar.observe.protobuf import BadSchema, NamedField, Schema, Unreadable, read_numbered
 from leasehold.sidecar.schemas import compile_rules
 from tests.fakes.http2 import blob, http2_rules, text
 from tests.fakes.relay import rules
@@ -159,3 +160,12 @@ def test_a_descriptor_set_is_read_from_its_file(tmp_path: Path) -> None:
 def test_nonsense_is_no_descriptor_set() -> None:
     with pytest.raises(BadSchema):
         Schema(b"nonsense")
+
+
+@pytest.mark.parametrize(("rules_text", "level"), [(NAMED, "error"), (NAMED.replace("blob.id", "1.2"), "info")])
+def test_a_descriptor_set_that_is_not_here_is_an_error_only_where_a_rule_needs_it(rules_text: str, level: str) -> None:
+    """The collector has its own use for it, on its own host."""
+    with structlog.testing.capture_logs() as logs:
+        matcher = compile_rules(rules(rules_text))
+    assert [(log["event"], log["log_level"]) for log in logs] == [("descriptor_set_unusable", level)]
+    assert found(matcher, blob("b-1")) == ("no-descriptor" if level == "error" else "b-1")

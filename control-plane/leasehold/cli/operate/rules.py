@@ -19,6 +19,7 @@ import click
 import msgspec
 
 from leasehold.cli.inspect.survey import Survey, take
+from leasehold.cli.operate.descriptors import against_descriptor_sets
 from leasehold.cli.target import Failure, Target, pass_target
 from leasehold.protocol.configuration import EX_CONFIG, BadConfiguration, Seconds, convert
 from leasehold.protocol.etcd.client import EtcdClient
@@ -123,6 +124,14 @@ def read_rules(path: str) -> RuleSet:
         refuse(error)
 
 
+def refuse_misfits(found: RuleSet, source: str) -> list[str]:
+    """Exits 78 where the owners' descriptor sets do not have what the rules name; returns what could not be checked."""
+    mistakes, unchecked = against_descriptor_sets(found, source)
+    if mistakes:
+        refuse(BadConfiguration(mistakes))
+    return unchecked
+
+
 def worth_a_warning(found: RuleSet) -> list[str]:
     """What is allowed but probably not meant: what the model knows, and a file that protects nothing."""
     nothing = [] if any(rule.on is On.CREATE for rule in found.rules) else ["no rule sees anything created"]
@@ -154,7 +163,7 @@ Examples:
 def check(file: str) -> None:
     """Check FILE without touching anything: every mistake with its path, and warnings. Exits 78 on mistakes."""
     found = read_rules(file)
-    for warning in worth_a_warning(found):
+    for warning in (*refuse_misfits(found, file), *worth_a_warning(found)):
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"{file}: fine ({_count(found.owners, 'owner')}, {_count(found.rules, 'rule')})")
 
@@ -185,7 +194,7 @@ def apply(target: Target, file: str, dry_run: bool) -> None:
     What the file does not mention stays. `${VAR}` in the file is expanded here, and stored expanded.
     """
     wanted = read_rules(file)
-    for warning in warnings(wanted):
+    for warning in (*refuse_misfits(wanted, file), *warnings(wanted)):
         click.echo(f"warning: {warning}", err=True)
 
     async def work(client: EtcdClient) -> list[Step]:

@@ -67,11 +67,16 @@ class _Protocol(H2Protocol):
         self.gone.set()
 
 
-class _Channel(Channel):
+class FreshChannel(Channel):
+    """grpclib's channel, which reads its TLS files for each connection."""
+
+    stream_window_bytes = STREAM_WINDOW_BYTES
+    connection_window_bytes = CONNECTION_WINDOW_BYTES
+
     def __init__(self, endpoint: Endpoint, tls: TlsConfig | None) -> None:
         config = Configuration(
-            http2_connection_window_size=CONNECTION_WINDOW_BYTES,
-            http2_stream_window_size=STREAM_WINDOW_BYTES,
+            http2_connection_window_size=self.connection_window_bytes,
+            http2_stream_window_size=self.stream_window_bytes,
             ssl_target_name_override=tls.server_name if tls and endpoint.secure else None,
         )
         super().__init__(endpoint.host, endpoint.port, config=config)
@@ -87,11 +92,13 @@ class _Channel(Channel):
 
 
 class Connection:
-    """Connects when first used and again after it was lost."""
+    """Connects when first used and again after it was lost. ``channel`` is another kind of it."""
 
-    def __init__(self, endpoint: Endpoint, tls: TlsConfig | None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, tls: TlsConfig | None, *, channel: type[FreshChannel] = FreshChannel
+    ) -> None:
         self.endpoint = endpoint
-        self._channel = _Channel(endpoint, tls)
+        self._channel = channel(endpoint, tls)
         self._protocol: _Protocol | None = None
         self._connected_at = 0.0
 

@@ -14,9 +14,9 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message_factory import GetMessageClass
 from hpack import Encoder
 
+from leasehold.protocol.protobuf import BadSchema, Schema
 from leasehold.protocol.trials import CapturedGrpc
 from leasehold.sidecar.observe.frames import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS
-from leasehold.sidecar.observe.protobuf import BadSchema, Schema
 
 _MAX_FRAME: Final = 16 * 1024
 _STREAM: Final = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from leasehold.protocol.protobuf import Schema
 from leasehold.protocol.rules import Owner, rules_from_documents
 from leasehold.protocol.trials import CapturedGrpc, CapturedHttp, Explanation, Trial
 from leasehold.sidecar.explain.captured import captured_request, captured_response
@@ -9,7 +10,6 @@ from leasehold.sidecar.explain.grpc_wire import wire
 from leasehold.sidecar.explain.verdicts import explanation
 from leasehold.sidecar.explain.witness import Seen, Witness, see_grpc, see_http
 from leasehold.sidecar.observe.matching import normal_authority
-from leasehold.sidecar.observe.protobuf import Schema
 from leasehold.sidecar.schemas import read_schemas
 
 

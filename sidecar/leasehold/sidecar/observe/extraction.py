@@ -19,10 +19,11 @@ import msgspec
 from google.protobuf.descriptor import MethodDescriptor
 
 from leasehold.protocol.names import MAX_ID_BYTES, CallId, OwnerName, Resource, ResourceId, TypeName
+from leasehold.protocol.protobuf import NamedField, Unreadable, read_numbered
+from leasehold.protocol.requests import RequestTemplate
 from leasehold.protocol.rules import Message, On, Owner, Rule, Side, Source
 from leasehold.protocol.templates import PathTemplate, UnsafeId
 from leasehold.sidecar.observe.events import Creation, Deletion, Observation, Unusable, Use
-from leasehold.sidecar.observe.protobuf import NamedField, Unreadable, read_numbered
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
@@ -110,6 +111,7 @@ class Extractor:
     _incarnation: _Place | None
     _id_pattern: re.Pattern[str] | None
     _delete_path: PathTemplate | None
+    _delete_request: RequestTemplate | None
 
     @classmethod
     def compile(cls, rule: Rule, owner: Owner, method: MethodDescriptor | None = None) -> Extractor:
@@ -126,7 +128,8 @@ class Extractor:
             _Place.compile(rule.id, method),
             None if rule.incarnation is None else _Place.compile(rule.incarnation, method),
             None if rule.id_pattern is None else re.compile(rule.id_pattern),
-            None if delete is None else PathTemplate.compile(delete.path),
+            None if delete is None or delete.grpc is not None else PathTemplate.compile(delete.path),
+            None if delete is None or delete.grpc is None else RequestTemplate.compile(delete.grpc.request),
         )
 
     def read(self, answer: Answer) -> Observation | Unusable:
@@ -156,14 +159,16 @@ class Extractor:
             _check(text)
         if self._id_pattern is not None and self._id_pattern.fullmatch(text) is None:
             raise _NoId("pattern")
-        if self._delete_path is not None and not plain:
-            if "/" in text and not self._delete_path.spans_segments:
-                # It could be encoded, but owners and the proxies before them disagree on what %2F means.
-                raise _NoId("unsafe-path")
-            try:
+        if self._delete_path is not None and "/" in text and not self._delete_path.spans_segments:
+            # It could be encoded, but owners and the proxies before them disagree on what %2F means.
+            raise _NoId("unsafe-path")
+        try:
+            if self._delete_path is not None and not plain:
                 self._delete_path.expand({"id": text})
-            except UnsafeId as error:
-                raise _NoId("unsafe-path") from error
+            if self._delete_request is not None:
+                self._delete_request.check(text)
+        except UnsafeId as error:
+            raise _NoId("unsafe-path") from error
         return Resource(OwnerName(self.rule.owner), TypeName(self.rule.type), ResourceId(text))
 
     def _incarnation_in(self, answer: Answer) -> str:

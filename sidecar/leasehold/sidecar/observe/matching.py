@@ -18,11 +18,11 @@ from typing import Final, Protocol, Self
 
 import msgspec
 
+from leasehold.protocol.protobuf import BadSchema, Schema
 from leasehold.protocol.rules import Commit, GrpcMatch, On, Owner, Rule, RuleSet
 from leasehold.protocol.templates import PathTemplate, UnsafeId
 from leasehold.sidecar.observe.extraction import Extractor
 from leasehold.sidecar.observe.path_tree import PathTree
-from leasehold.sidecar.observe.protobuf import BadSchema, Schema
 
 
 @dataclass(frozen=True, slots=True)

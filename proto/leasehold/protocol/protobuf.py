@@ -7,7 +7,7 @@ and, as there, an absent number or an empty text cannot be told from one that is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
@@ -45,15 +45,20 @@ class BadSchema(ValueError):
 def read_numbered(message: bytes, numbers: Sequence[int]) -> int | bytes | None:
     """The value at the end of this path of field numbers; ``None`` if it is not there. Raises ``Unreadable``."""
     value: int | bytes | None = message
+    found: int | bytes | None
     for number in numbers:
         if not isinstance(value, bytes):
             return None
-        value = _last(value, number)
+        found = None
+        for field, content in read_fields(value):
+            if field == number:
+                found = content
+        value = found
     return value
 
 
-def _last(message: bytes, number: int) -> int | bytes | None:
-    found: int | bytes | None = None
+def read_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """All fields as they come: number and value. Raises ``Unreadable``."""
     at, size = 0, len(message)
     while at < size:
         key, at = _varint(message, at)
@@ -72,9 +77,7 @@ def _last(message: bytes, number: int) -> int | bytes | None:
             raise Unreadable("groups and unknown wire types are not read")
         if at > size:
             raise Unreadable("cut short")
-        if key >> 3 == number:
-            found = value
-    return found
+        yield key >> 3, value
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
@@ -90,6 +93,24 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
     raise Unreadable("a number is cut short or too long")
 
 
+def field_at(descriptor: Descriptor, names: Sequence[str]) -> FieldDescriptor:
+    """The field at the end of this path of names: a single text or whole number. Raises ``BadSchema``."""
+    for n, name in enumerate(names):
+        field = descriptor.fields_by_name.get(name)
+        if field is None:
+            known = ", ".join(sorted(descriptor.fields_by_name)) or "none"
+            raise BadSchema(f"message {descriptor.full_name} has no field {name!r}; it has: {known}")
+        last = n == len(names) - 1
+        fits = field.type in _NAMEABLE if last else field.type == FieldDescriptor.TYPE_MESSAGE
+        if field.is_repeated or not fits:
+            wanted = "a single text or whole number" if last else "a single message"
+            raise BadSchema(f"field {name!r} of message {descriptor.full_name}: expected {wanted}")
+        if field.message_type is None:
+            return field
+        descriptor = field.message_type
+    raise BadSchema("expected the name of a field")
+
+
 class NamedField:
     """A field of one kind of message, by its names from the outside in."""
 
@@ -97,20 +118,9 @@ class NamedField:
 
     def __init__(self, descriptor: Descriptor, names: Sequence[str]) -> None:
         """Raises ``BadSchema``."""
+        field_at(descriptor, names)
         self._kind: type[Message] = GetMessageClass(descriptor)
         self._names = tuple(names)
-        for n, name in enumerate(names):
-            field = descriptor.fields_by_name.get(name)
-            if field is None:
-                known = ", ".join(sorted(descriptor.fields_by_name)) or "none"
-                raise BadSchema(f"message {descriptor.full_name} has no field {name!r}; it has: {known}")
-            last = n == len(names) - 1
-            fits = field.type in _NAMEABLE if last else field.type == FieldDescriptor.TYPE_MESSAGE
-            if field.is_repeated or not fits:
-                wanted = "a single text or whole number" if last else "a single message"
-                raise BadSchema(f"field {name!r} of message {descriptor.full_name}: expected {wanted}")
-            if field.message_type is not None:
-                descriptor = field.message_type
 
     def read(self, message: bytes) -> int | str | None:
         """``None`` if it is not set. Raises ``Unreadable``."""

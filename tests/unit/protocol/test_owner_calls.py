@@ -1,0 +1,58 @@
+"""Owners that are called by gRPC: what a document may say, and what is a mistake before any descriptor set is read."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from leasehold.protocol.configuration import BadConfiguration, to_json
+from leasehold.protocol.rules import Mode, permitted_mode, warnings
+from tests.unit.protocol.test_rules import GOOD, load, rule
+
+DELETE = 'delete: {grpc: {service: b.v1.Blobs, method: Delete, request: {name: "{id}"}}, precondition: never-reused}'
+READ = 'read: {grpc: {service: b.v1.Blobs, method: Get, request: {name: "{id}"}}}'
+BY_GRPC = GOOD.replace(
+    'delete: {method: DELETE, path: "/v1/blobs/{id}", precondition: never-reused}',
+    f"{DELETE}\n    descriptor_set: blobs.pb",
+).replace('read: {path: "/v1/blobs/{id}"}', READ)
+
+
+def test_an_owner_may_be_called_by_grpc_and_its_rules_may_sweep() -> None:
+    rules = load(BY_GRPC)
+    assert warnings(rules) == []
+    assert permitted_mode(rule("create-blob", rules), rules.owners[0]) is Mode.SWEEP
+    assert msgspec.json.decode(to_json(rules))["owners"][0]["delete"]["grpc"]["request"] == {"name": "{id}"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("delete: {", 'delete: {path: "/v1/{id}", ', "delete: expected exactly one of path and grpc; got both"),
+        (DELETE, "delete: {precondition: never-reused}", "delete: expected exactly one of path and"),
+        ("descriptor_set: blobs.pb", "", "delete.grpc: messages are built with a descriptor_set"),
+        (READ, 'read: {path: "/v1/{id}"}', "delete: expected delete and read both by path or both by grpc"),
+        ("endpoint: http://127.0.0.1:9000", "endpoint: http://h/v1", "endpoint: gRPC knows no path prefix"),
+        ("limits:", "headers: {Host: x}\n    limits:", "headers.Host: it goes along as gRPC metadata"),
+        ("limits:", "types: {f: {read: {path: '/{id}'}}}\n    limits:", "types.f.read: expected delete and read both"),
+        ('"{id}"}}}\n', '"{id}"}}, incarnation: {json: uid}}\n', "read.incarnation: this read is a gRPC call"),
+        ('"{id}"}}}\n', '"{id}"}}, etag: {grpc: {field: e, from: request}}}\n', "read.etag.grpc.from: the request is"),
+        ('"{id}"}}, prec', '"{ID}"}}, prec', "delete.grpc.request.name: expected no braces but {id} and {etag}"),
+    ],
+)  # fmt: skip
+def test_nonsense_is_named_with_its_place(old: str, new: str, expected: str) -> None:
+    assert old in BY_GRPC
+    with pytest.raises(BadConfiguration) as caught:
+        load(BY_GRPC.replace(old, new, 1))
+    assert str(caught.value.mistakes[0]).startswith(f"rules.yaml: owners[0].{expected}")
+
+
+def test_if_match_by_grpc_needs_an_etag_on_both_sides() -> None:
+    text = BY_GRPC.replace("never-reused", "if-match")
+    with pytest.raises(BadConfiguration) as caught:
+        load(text)
+    assert [mistake.path for mistake in caught.value.mistakes] == ["owners[0].delete.grpc.request", "owners[0].delete"]
+    load(
+        text.replace('"{id}"}}, prec', '"{id}", etag: "{etag}"}}, prec').replace(
+            '"{id}"}}}\n', '"{id}"}}, incarnation: {grpc: {field: etag}}}\n'
+        )
+    )
