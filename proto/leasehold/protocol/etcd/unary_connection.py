@@ -54,7 +54,7 @@ class UnaryConnection:
         head = with_timeout(self._heads.get((path, metadata)) or self._head(path, metadata), deadline)
         call = Call(head, message, loop.create_future())
         wire.calls.begin(call)
-        wire.flush()
+        wire.flush_soon()
         timer = loop.call_later(deadline, wire.give_up, call)
         try:
             answer: bytes = await call.owner
@@ -135,6 +135,7 @@ class _Wire(asyncio.Protocol):
         self._wires = wires
         self._loop = asyncio.get_running_loop()
         self._heard_at = 0.0
+        self._flushing = False
         self._transport: asyncio.Transport | None = None
         self._abort: asyncio.TimerHandle | None = None
 
@@ -144,8 +145,14 @@ class _Wire(asyncio.Protocol):
         calls = self.calls
         return not calls.broken and not calls.leaving and not cast(asyncio.Transport, self._transport).is_closing()
 
-    def flush(self) -> None:
-        """Write what is to be written."""
+    def flush_soon(self) -> None:
+        """Write when those who are awake by now have had their say: one write costs as much as the rest of a call."""
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
         data = self.calls.take()
         if data and self._transport is not None:
             self._transport.write(data)
@@ -153,7 +160,7 @@ class _Wire(asyncio.Protocol):
     def cancel(self, call: _Call) -> None:
         """Nobody waits for ``call`` any more: etcd need not go on with it."""
         self.calls.cancel(call)
-        self.flush()
+        self.flush_soon()
         self._leave_if_idle()
         if call.owner.done() and not call.owner.cancelled():
             call.owner.exception()  # taken note of: it came together with the cancellation
@@ -187,14 +194,15 @@ class _Wire(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._wires.add(self)
         self._heard_at = self._loop.time()
-        self.flush()
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
         calls = self.calls
         self._settle(calls.receive(data))
-        self.flush()
+        self.flush_soon()
         if calls.broken:
+            self._flush()
             self.hang_up(calls.broken)
         elif not self.settled.is_set() and calls.ready:
             self.settled.set()
@@ -207,7 +215,7 @@ class _Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         if not self.calls.broken:
             self.calls.release()
-            self.flush()
+            self.flush_soon()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._settle(self.calls.lose(f"the connection was lost: {exc or 'the server hung up'}"))
