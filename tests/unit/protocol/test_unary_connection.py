@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+import uvloop
 
 from leasehold.protocol.etcd import frames as h2
 from leasehold.protocol.etcd import unary_connection
@@ -276,6 +277,26 @@ async def test_closing_ends_an_attempt_to_connect() -> None:
         await server.hears(h2.SETTINGS)
         await connection.aclose()
         assert (await failure(call)).untouched
+
+
+def test_what_was_still_to_be_written_when_the_connection_went_is_no_trouble_on_uvloop() -> None:
+    mishaps: list[dict[str, object]] = []
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: mishaps.append(context))
+        async with Server() as server, connection_to(server) as connection:
+            call = calls(connection)
+            await server.hears(h2.DATA)
+            [wire] = connection._wires
+            wire.drop("a test")
+            await failure(call)
+            await wire.gone.wait()
+            wire.calls._out.append(h2.frame(h2.PING, h2.ACK, 0, b"12345678"))
+            wire.flush_soon()
+            await asyncio.sleep(0.01)
+
+    uvloop.run(scenario())
+    assert not mishaps
 
 
 async def test_nonsense_from_the_server_ends_the_connection_and_the_next_call_makes_another() -> None:

@@ -53,6 +53,8 @@ class UnaryCalls(Generic[Owner]):
         self._frames = h2.FrameReader()
         self._blocks = h2.HeaderBlocks()
         self._block: tuple[int, int, bytearray] | None = None
+        self._due: int | None = h2.SETTINGS
+        """The only type of frame that may come now, if there is one."""
         self._owed = 0
         self._ended: list[Call[Owner]] = []
         self._on: dict[int, Callable[[int, int, bytes], None]] = {
@@ -117,11 +119,9 @@ class UnaryCalls(Generic[Owner]):
             return []
         try:
             for kind, flags, stream, payload in self._frames.feed(data):
+                if self._due is not None and kind != self._due:
+                    raise Illegal(h2.PROTOCOL_ERROR, f"a frame of type {kind} where one of type {self._due} is due")
                 act = self._on.get(kind)
-                if self._block is not None and kind != h2.CONTINUATION:
-                    raise Illegal(h2.PROTOCOL_ERROR, "a frame in the middle of a header block")
-                if not self.ready and kind != h2.SETTINGS:
-                    raise Illegal(h2.PROTOCOL_ERROR, "it does not begin with its settings")
                 if act is not None:
                     act(flags, stream, payload)
         except Illegal as error:
@@ -165,7 +165,7 @@ class UnaryCalls(Generic[Owner]):
         if flags & h2.END_HEADERS:
             self._on_block(flags, stream, payload)
         else:
-            self._block = flags, stream, bytearray(payload)
+            self._block, self._due = (flags, stream, bytearray(payload)), h2.CONTINUATION
 
     def _on_continuation(self, flags: int, stream: int, payload: bytes) -> None:
         if self._block is None or self._block[1] != stream:
@@ -175,7 +175,7 @@ class UnaryCalls(Generic[Owner]):
         if len(block) > h2.MAX_BLOCK_BYTES:
             raise Illegal(h2.CALM_DOWN, f"a header block of more than {h2.MAX_BLOCK_BYTES} bytes")
         if flags & h2.END_HEADERS:
-            self._block = None
+            self._block = self._due = None
             self._on_block(first, stream, bytes(block))
 
     def _on_block(self, flags: int, stream: int, block: bytes) -> None:
@@ -232,7 +232,7 @@ class UnaryCalls(Generic[Owner]):
                 if not h2.MAX_FRAME_BYTES <= value < 2**24:
                     raise Illegal(h2.PROTOCOL_ERROR, f"it wants frames of at most {value} bytes")
                 self._sending.frame_bytes = value
-        self.ready = True
+        self.ready, self._due = True, None
         self._say(h2.SETTINGS, h2.ACK, 0, b"")
         self._sending.go_on()
 

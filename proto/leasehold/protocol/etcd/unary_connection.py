@@ -154,7 +154,7 @@ class _Wire(asyncio.Protocol):
     def _flush(self) -> None:
         self._flushing = False
         data = self.calls.take()
-        if data and self._transport is not None:
+        if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def cancel(self, call: _Call) -> None:
