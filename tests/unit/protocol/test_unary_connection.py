@@ -12,11 +12,16 @@ from typing import Self
 import pytest
 import uvloop
 
+from leasehold.protocol.errors import Uncertain
 from leasehold.protocol.etcd import frames as h2
 from leasehold.protocol.etcd import unary_connection
+from leasehold.protocol.etcd.client import EtcdClient
+from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.etcd.connection import Endpoint
 from leasehold.protocol.etcd.unary_call import Broken, Refused
 from leasehold.protocol.etcd.unary_connection import UnaryConnection
+from leasehold.protocol.store import Put, Txn
+from tests.fakes.etcd import FakeEtcd
 from tests.fakes.unary_peer import OPENING, Frame, answer, data, fields, goaway, headers, reset, window
 
 DEADLINE = 5.0
@@ -310,3 +315,24 @@ async def test_nonsense_from_the_server_ends_the_connection_and_the_next_call_ma
         server_sees = await server.hears(h2.HEADERS)
         server.says(answer(server_sees[2]))
         assert await again == b"done"
+
+
+@pytest.mark.parametrize("left_alone", [reset(1, h2.REFUSED_STREAM), goaway(0)])
+async def test_a_transaction_goes_to_the_next_endpoint_only_when_the_server_says_that_it_left_it_alone(
+    left_alone: bytes,
+) -> None:
+    txn = Txn((), [Put(b"/a", b"v")])
+    async with Server() as server, FakeEtcd() as fake:
+        config = EtcdConfig(endpoints=[str(server.endpoint), fake.endpoint])
+        async with EtcdClient(config) as etcd:
+            commit = asyncio.create_task(etcd.commit(txn, deadline=DEADLINE))
+            await server.hears(h2.DATA)
+            server.says(left_alone)
+            assert (await commit).succeeded
+        async with EtcdClient(config) as etcd:
+            commit = asyncio.create_task(etcd.commit(txn, deadline=DEADLINE))
+            await server.hears(h2.DATA)
+            server.says(reset(1, h2.CANCEL))
+            with pytest.raises(Uncertain):
+                await commit
+        assert fake.calls == ["Txn"]
