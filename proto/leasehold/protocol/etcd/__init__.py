@@ -10,7 +10,7 @@ The map, from the outside in:
                     ``translation`` what each error means
 - ``unary_connection``  unary calls to one endpoint, the asyncio shell around, sans I/O, ``unary`` (one connection),
                     ``unary_sending`` (what may leave), ``unary_call`` (one call), ``frames`` (HTTP/2 on the wire)
-- ``connection``    a connection for streams, over grpclib; ``isolation`` a task of its own for it
+- ``connection``    a connection for streams, over grpclib; ``isolation`` tasks of their own for what runs over grpclib
 - ``binary``, ``process``  an etcd of our own, for the demo and the tests
 - ``rpc.proto``     etcd's API, trimmed; ``rpc_pb2`` and ``rpc_grpc`` are generated from it (``make proto``)
 """

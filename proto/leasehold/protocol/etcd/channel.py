@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import TypeVar
 
+from google.protobuf.message import Message
 from grpclib.client import Stream
 
 from leasehold.protocol.errors import AccessDenied, StoreError, Unavailable, Uncertain
@@ -22,10 +24,13 @@ from leasehold.protocol.etcd import rpc_pb2 as rpc
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.etcd.connection import Connection, Endpoint
 from leasehold.protocol.etcd.credentials import LEADER_REQUIRED, Credentials
-from leasehold.protocol.etcd.methods import STATUS, Method, Reply, Request
+from leasehold.protocol.etcd.methods import STATUS, Method
 from leasehold.protocol.etcd.translation import TROUBLE, StaleToken, translate
 from leasehold.protocol.etcd.unary_call import Broken
 from leasehold.protocol.etcd.unary_connection import Metadata, UnaryConnection
+
+Request = TypeVar("Request", bound=Message)
+Reply = TypeVar("Reply", bound=Message)
 
 
 class EtcdChannel:
@@ -87,7 +92,7 @@ class EtcdChannel:
         try:
             await connection.connect(deadline=self.connect_deadline)
             metadata = await self._metadata(method, preferred, self.connect_deadline)
-            async with connection.request(method, metadata=dict(metadata)) as stream:
+            async with connection.request(method, deadline=None, metadata=dict(metadata)) as stream:
                 await stream.send_request()
                 yield stream, connection
         except TROUBLE as error:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
@@ -102,10 +101,12 @@ class Connection:
         async with asyncio.timeout(deadline):
             self._protocol = cast(_Protocol, await self._channel.__connect__())
 
-    def request(self, method: Method[Request, Reply], *, metadata: Mapping[str, str]) -> Stream[Request, Reply]:
-        """A stream, not yet opened. Must run in a task of its own: grpclib wakes it up by cancelling its task."""
+    def request(
+        self, method: Method[Request, Reply], *, deadline: float | None, metadata: dict[str, str]
+    ) -> Stream[Request, Reply]:
+        """A call, not yet sent. Must run in a task of its own: grpclib wakes a call up by cancelling its task."""
         stream: Stream[Request, Reply] = self._channel.request(
-            method.path, method.cardinality, method.request, method.reply, metadata=metadata
+            method.path, method.cardinality, method.request, method.reply, timeout=deadline, metadata=metadata
         )
         return stream
 

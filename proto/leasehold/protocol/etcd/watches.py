@@ -26,7 +26,7 @@ from leasehold.protocol.etcd import rpc_pb2 as rpc
 from leasehold.protocol.etcd.assembly import Assembly
 from leasehold.protocol.etcd.channel import EtcdChannel
 from leasehold.protocol.etcd.connection import Connection
-from leasehold.protocol.etcd.isolation import end, isolated
+from leasehold.protocol.etcd.isolation import IsolatedTasks, end
 from leasehold.protocol.etcd.methods import WATCH
 from leasehold.protocol.names import Revision
 from leasehold.protocol.store import KeyRange, WatchBatch, Where
@@ -123,6 +123,7 @@ class _Feed:
         self._assembly = assembly
         self._progress_every = progress_every
         self._mailbox = mailbox
+        self._connections = IsolatedTasks()
         self._heard_at = 0.0
 
     async def run(self) -> None:
@@ -139,7 +140,7 @@ class _Feed:
         denials = attempts = 0
         while True:
             try:
-                await isolated(self._live(), name="etcd Watch connection")
+                await self._connections.run(self._live(), name="etcd Watch connection")
             except Compacted as error:
                 return error
             except AccessDenied as error:
