@@ -6,7 +6,7 @@ PEERS  ?= .venv-peers
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format check bench bench-data-plane bench-matching proto lock clean
+.PHONY: help install demo test lint format check bench bench-data-plane bench-matching bench-etcd-client proto lock clean
 
 help: ## what one can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ check: lint test ## all that CI checks
 
 bench: $(VENV)/.dev ## registrations per second through one sidecar's committer into one real etcd
 	$(BIN)/python -m tests.bench.registrations $(BENCH_ARGS)
+
+bench-etcd-client: $(VENV)/.dev ## CPU of one unary call to etcd: grpclib beside our own connection
+	$(BIN)/python -m tests.bench.unary $(BENCH_ARGS)
 
 # The peers are programs of other people: never part of the normal set-up. What cannot be installed is said, and left out.
 $(PEERS)/.installed:

@@ -297,7 +297,7 @@ async def test_a_user_is_no_hindrance_where_authentication_is_off(tmp_path: Path
 
 
 async def fill(etcd: EtcdClient) -> None:
-    for number in range(20):
+    for number in range(200):  # etcd looks at its size ten times a second only
         await etcd.commit(writes(b"/x/%d" % number, b"v" * 700_000), deadline=DEADLINE)
 
 

@@ -4,8 +4,8 @@ Laws:
 
 - A call goes to the next endpoint only when it surely did nothing at this one (``Unavailable``). What changes nothing
   (``Method.changes``) never does anything, so reads fail over whatever happened; a transaction only when its bytes
-  did not leave.
-- Each exchange runs in a task of its own, for the reason told in ``isolation``.
+  did not leave, or the server said that it left it alone.
+- Calls run over connections of our own (``unary_connection``), streams over grpclib's (``connection``).
 - Every request but ``Status`` requires a leader: an isolated member refuses instead of waiting.
 """
 
@@ -14,21 +14,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import TypeVar
 
+from google.protobuf.message import Message
 from grpclib.client import Stream
-from grpclib.exceptions import StreamTerminatedError
 
 from leasehold.protocol.errors import AccessDenied, StoreError, Unavailable, Uncertain
 from leasehold.protocol.etcd import rpc_pb2 as rpc
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.etcd.connection import Connection, Endpoint
-from leasehold.protocol.etcd.credentials import Credentials
-from leasehold.protocol.etcd.isolation import IsolatedTasks
-from leasehold.protocol.etcd.methods import STATUS, Method, Reply, Request
+from leasehold.protocol.etcd.credentials import LEADER_REQUIRED, Credentials
+from leasehold.protocol.etcd.methods import STATUS, Method
 from leasehold.protocol.etcd.translation import TROUBLE, StaleToken, translate
+from leasehold.protocol.etcd.unary_call import Broken
+from leasehold.protocol.etcd.unary_connection import Metadata, UnaryConnection
 
-SILENCE_SECONDS = 3.0
-"""A call that missed its deadline on a connection that said nothing for so long takes the connection with it."""
+Request = TypeVar("Request", bound=Message)
+Reply = TypeVar("Reply", bound=Message)
 
 
 class EtcdChannel:
@@ -39,10 +41,13 @@ class EtcdChannel:
             raise ValueError("no etcd endpoint is given")
         self._tls = config.tls
         self.connect_deadline = config.deadline_seconds
-        self._connections = [Connection(Endpoint.parse(url), config.tls) for url in config.endpoints]
+        endpoints = [Endpoint.parse(url) for url in config.endpoints]
+        self._connections = [
+            UnaryConnection(endpoint, config.tls, connect_seconds=config.deadline_seconds) for endpoint in endpoints
+        ]
+        self._streams = {endpoint: Connection(endpoint, config.tls) for endpoint in endpoints}
         self._preferred = 0
         self._credentials = Credentials(config, self._exchange)
-        self._exchanges = IsolatedTasks()
         self._closed = False
 
     @property
@@ -81,17 +86,18 @@ class EtcdChannel:
         """
         if self._closed:
             raise Unavailable(f"{method.name}: the client is closed")
-        shared = self._candidates()[0]
-        connection = Connection(shared.endpoint, self._tls) if own_connection else shared
+        preferred = self._candidates()[0]
+        endpoint = preferred.endpoint
+        connection = Connection(endpoint, self._tls) if own_connection else self._streams[endpoint]
         try:
             await connection.connect(deadline=self.connect_deadline)
-            metadata = await self._metadata(method, shared, self.connect_deadline)
-            async with connection.request(method, deadline=None, metadata=metadata) as stream:
+            metadata = await self._metadata(method, preferred, self.connect_deadline)
+            async with connection.request(method, deadline=None, metadata=dict(metadata)) as stream:
                 await stream.send_request()
                 yield stream, connection
         except TROUBLE as error:
-            self._avoid(shared)
-            raised = translate(error, call=method.name, endpoint=str(shared.endpoint), sent=False)
+            self._avoid(preferred)
+            raised = translate(error, call=method.name, endpoint=str(endpoint), sent=False)
             if isinstance(raised, StaleToken):
                 self._credentials.forget()  # the next attempt authenticates first
                 raise (Unavailable if self.authenticates else AccessDenied)(str(raised)) from error
@@ -121,14 +127,15 @@ class EtcdChannel:
     async def close(self) -> None:
         """End what is under way (it is ``Uncertain`` to its callers) and hang up."""
         self._closed = True
-        await self._exchanges.close()
         for connection in self._connections:
             await connection.aclose()
+        for stream in self._streams.values():
+            await stream.aclose()
 
     # --- one attempt ---------------------------------------------------------------------------------------------
 
     async def _authorized(
-        self, connection: Connection, method: Method[Request, Reply], request: Request, share: float, until: float
+        self, connection: UnaryConnection, method: Method[Request, Reply], request: Request, share: float, until: float
     ) -> Reply:
         metadata = await self._metadata(method, connection, share)
         # What changes something gets all the time there is: after the send there is no second endpoint for it.
@@ -136,70 +143,41 @@ class EtcdChannel:
         try:
             return await self._exchange(connection, method, request, share, limit, metadata)
         except StaleToken:
-            self._credentials.forget(metadata.get("token"))
+            self._credentials.forget(dict(metadata).get("token"))
         try:
             metadata = await self._metadata(method, connection, share)
             return await self._exchange(connection, method, request, share, until - monotonic(), metadata)
         except StaleToken as error:
             raise AccessDenied(str(error)) from error
 
-    async def _metadata(
-        self, method: Method[Request, Reply], connection: Connection, deadline: float
-    ) -> dict[str, str]:
-        metadata = {"hasleader": "true"} if method.needs_leader else {}
+    async def _metadata(self, method: Method[Request, Reply], connection: UnaryConnection, deadline: float) -> Metadata:
+        metadata = LEADER_REQUIRED if method.needs_leader else ()
         token = await self._credentials.token(connection, deadline)
-        if token:
-            metadata["token"] = token
-        return metadata
+        return (*metadata, ("token", token)) if token else metadata
 
     async def _exchange(
         self,
-        connection: Connection,
+        connection: UnaryConnection,
         method: Method[Request, Reply],
         request: Request,
         connect_deadline: float,
         deadline: float,
-        metadata: dict[str, str],
+        metadata: Metadata,
     ) -> Reply:
-        if self._closed:
-            raise Unavailable(f"{method.name}: the client is closed")
-        exchange = _exchange(connection, method, request, connect_deadline, deadline, metadata)
-        return await self._exchanges.run(exchange, name=f"etcd {method.name}")
+        try:
+            answer = await connection.exchange(
+                method.path, metadata, request.SerializeToString(), connect_deadline=connect_deadline, deadline=deadline
+            )
+            return method.reply.FromString(answer)
+        except TROUBLE as error:
+            sent = method.changes and not (isinstance(error, Broken) and error.untouched)
+            raise translate(error, call=method.name, endpoint=str(connection.endpoint), sent=sent) from error
 
     # --- which endpoint ------------------------------------------------------------------------------------------
 
-    def _candidates(self) -> list[Connection]:
+    def _candidates(self) -> list[UnaryConnection]:
         return self._connections[self._preferred :] + self._connections[: self._preferred]
 
-    def _avoid(self, connection: Connection) -> None:
+    def _avoid(self, connection: UnaryConnection) -> None:
         if self._connections[self._preferred] is connection:
             self._preferred = (self._preferred + 1) % len(self._connections)
-
-
-async def _exchange(
-    connection: Connection,
-    method: Method[Request, Reply],
-    request: Request,
-    connect_deadline: float,
-    deadline: float,
-    metadata: dict[str, str],
-) -> Reply:
-    until = monotonic() + deadline
-    sent = False
-    try:
-        await connection.connect(deadline=min(connect_deadline, deadline))
-        remaining = max(until - monotonic(), 0.001)
-        async with connection.request(method, deadline=remaining, metadata=metadata) as stream:
-            await stream.send_request()
-            sent = True
-            await stream.send_message(request, end=True)
-            reply = await stream.recv_message()
-        if reply is None:
-            raise StreamTerminatedError("the answer was empty")
-        return reply
-    except TROUBLE as error:
-        if sent and isinstance(error, TimeoutError) and connection.silent_for() > SILENCE_SECONDS:
-            connection.drop()
-        raise translate(
-            error, call=method.name, endpoint=str(connection.endpoint), sent=sent and method.changes
-        ) from error

@@ -1,15 +1,13 @@
-"""One connection to one endpoint: grpclib's channel, with what we need beyond its public face. All of that is here.
+"""A connection for streams: grpclib's channel, with what we need beyond its public face. All of that is here.
 
 - TLS files are read anew for every connection, so that rotated certificates count.
 - Windows are large: a page of a list and a burst of events arrive without waiting for window updates.
 - ``aclose`` waits until the transport is really gone, so that nothing outlives the client.
-- ``silent_for`` tells a dead connection from a slow answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
@@ -21,9 +19,8 @@ from h2.config import H2Configuration
 
 from leasehold.protocol.etcd.config import TlsConfig
 from leasehold.protocol.etcd.methods import Method, Reply, Request
+from leasehold.protocol.etcd.unary import CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES
 
-STREAM_WINDOW_BYTES = 16 * 2**20
-CONNECTION_WINDOW_BYTES = 64 * 2**20
 CLOSE_SECONDS = 1.0
 """How long a TLS peer may take to say goodbye before we hang up on it."""
 
@@ -44,6 +41,11 @@ class Endpoint:
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
             raise ValueError(f"{url!r} is not an etcd endpoint: expected http://<host>:<port> or https://<host>:<port>")
         return cls(url.rstrip("/"), parts.hostname, parts.port or 2379, parts.scheme == "https")
+
+    @property
+    def authority(self) -> str:
+        """As HTTP names it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
         return self.url
@@ -100,15 +102,11 @@ class Connection:
         self.endpoint = endpoint
         self._channel = channel(endpoint, tls)
         self._protocol: _Protocol | None = None
-        self._connected_at = 0.0
 
     async def connect(self, *, deadline: float) -> None:
         """Raises ``OSError`` (a ``TimeoutError`` is one) when it does not succeed in ``deadline`` seconds."""
         async with asyncio.timeout(deadline):
-            protocol = cast(_Protocol, await self._channel.__connect__())
-        if protocol is not self._protocol:
-            self._protocol = protocol
-            self._connected_at = time.monotonic()
+            self._protocol = cast(_Protocol, await self._channel.__connect__())
 
     def request(
         self, method: Method[Request, Reply], *, deadline: float | None, metadata: dict[str, str]
@@ -118,11 +116,6 @@ class Connection:
             method.path, method.cardinality, method.request, method.reply, timeout=deadline, metadata=metadata
         )
         return stream
-
-    def silent_for(self) -> float:
-        """Seconds since anything came from the other side (or since we connected)."""
-        heard = self._protocol.connection.last_data_received if self._protocol is not None else None
-        return time.monotonic() - max(heard or 0.0, self._connected_at)
 
     def drop(self) -> None:
         """Hang up at once, unsent bytes or not; what runs over it ends with an error, the next call connects anew."""

@@ -12,18 +12,20 @@ from collections.abc import Awaitable, Callable
 from leasehold.protocol.errors import AccessDenied, Unavailable
 from leasehold.protocol.etcd import rpc_pb2 as rpc
 from leasehold.protocol.etcd.config import EtcdConfig
-from leasehold.protocol.etcd.connection import Connection
 from leasehold.protocol.etcd.methods import AUTHENTICATE, Method
 from leasehold.protocol.etcd.translation import AuthenticationOff
+from leasehold.protocol.etcd.unary_connection import Metadata, UnaryConnection
+
+LEADER_REQUIRED: Metadata = (("hasleader", "true"),)
 
 Authenticate = Callable[
     [
-        Connection,
+        UnaryConnection,
         Method[rpc.AuthenticateRequest, rpc.AuthenticateResponse],
         rpc.AuthenticateRequest,
         float,
         float,
-        dict[str, str],
+        Metadata,
     ],
     Awaitable[rpc.AuthenticateResponse],
 ]
@@ -43,7 +45,7 @@ class Credentials:
         """Whether there is a user at all."""
         return self._config.username is not None
 
-    async def token(self, connection: Connection, deadline: float) -> str:
+    async def token(self, connection: UnaryConnection, deadline: float) -> str:
         """The current token, fetched over ``connection`` if there is none; empty when no user is configured."""
         if self._config.username is None:
             return ""
@@ -63,14 +65,14 @@ class Credentials:
         if token is None or token == self._token:
             self._token = None
 
-    async def _authenticate(self, connection: Connection, user: str, deadline: float) -> str:
+    async def _authenticate(self, connection: UnaryConnection, user: str, deadline: float) -> str:
         try:
             password = await asyncio.to_thread(self._config.password)
         except (OSError, UnicodeDecodeError) as error:
             raise AccessDenied(f"the password of etcd user {user!r} cannot be read: {error}") from error
         request = rpc.AuthenticateRequest(name=user, password=password)
         try:
-            reply = await self._exchange(connection, AUTHENTICATE, request, deadline, deadline, {"hasleader": "true"})
+            reply = await self._exchange(connection, AUTHENTICATE, request, deadline, deadline, LEADER_REQUIRED)
         except AuthenticationOff:
             return ""
         return reply.token

@@ -1,4 +1,4 @@
-"""What grpclib, h2, ssl and sockets raise, into exactly one class of ``errors``. Pure; used by ``channel`` alone.
+"""What ``unary``, grpclib, h2, ssl and sockets raise, into one class of ``errors`` each. Pure; for ``channel`` alone.
 
 The law: ``Unavailable`` is said only when the call *surely* did nothing. Once a request that changes something may
 have left this process, a lost connection, a deadline or a change of leader leaves it ``Uncertain``; only a refusal
@@ -23,8 +23,11 @@ from leasehold.protocol.errors import (
     Unavailable,
     Uncertain,
 )
+from leasehold.protocol.etcd.unary_call import Broken, Refused
 
 TROUBLE = (
+    Refused,
+    Broken,
     GRPCError,
     StreamTerminatedError,
     ProtocolError,
@@ -34,7 +37,9 @@ TROUBLE = (
     AssertionError,  # grpclib: the connection ended in the middle of a message
     NotImplementedError,  # grpclib: a compressed message, a frame it does not know
 )
-"""Everything a call over grpclib can raise when it is not our bug."""
+"""Everything a call or a stream can raise when it is not our bug."""
+
+_STATUSES = {status.value: status for status in Status}
 
 
 class StaleToken(AccessDenied):
@@ -94,6 +99,8 @@ def refusal(reason: str, *, call: str, endpoint: str) -> StoreError:
 
 
 def _judge(error: BaseException) -> tuple[type[StoreError] | None, str]:
+    if isinstance(error, Refused):
+        return _judge(GRPCError(_STATUSES.get(error.code, Status.UNKNOWN), error.message))
     if isinstance(error, GRPCError):
         said = error.message or error.status.name
         return _kind_of_message(said) or _BY_STATUS.get(error.status), said
