@@ -6,7 +6,7 @@ PEERS  ?= .venv-peers
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format check bench bench-data-plane proto lock clean
+.PHONY: help install demo test lint format check bench bench-data-plane bench-large fuzz proto lock clean
 
 help: ## what one can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -54,6 +54,14 @@ $(PEERS)/.installed:
 
 bench-data-plane: $(VENV)/.dev $(PEERS)/.installed ## the relay beside HAProxy, nginx, Envoy, Caddy, Traefik, mitmproxy
 	LEASEHOLD_BENCH_PEERS=$(PEERS)/bin $(BIN)/python -m tests.bench.data_plane $(BENCH_ARGS)
+
+SIZE ?= 10GiB
+bench-large: $(VENV)/.dev ## bodies of SIZE (100GiB, ...) through one sidecar, both ways, every byte checked
+	$(BIN)/python -m tests.bench.large --size $(SIZE) $(BENCH_ARGS)
+
+MINUTES ?= 10
+fuzz: $(VENV)/.dev ## mutated exchanges against both observers for MINUTES; a failure prints how to run it again
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(FUZZ_ARGS)
 
 proto: $(VENV)/.dev ## regenerate the etcd stubs (the result is committed)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[proto]'
