@@ -119,7 +119,7 @@ class Everything:
         answer = web.StreamResponse()
         answer.enable_chunked_encoding()
         await answer.prepare(request)
-        for n in range(100):
+        for n in range(12):
             await answer.write(b"%d\r\n\r\n" % n * (n + 1))
         await answer.write_eof()
         return answer
