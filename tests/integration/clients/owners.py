@@ -117,7 +117,8 @@ class Everything:
 
     async def chunks(self, request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
-        answer.enable_chunked_encoding()
+        if request.version >= (1, 1):
+            answer.enable_chunked_encoding()
         await answer.prepare(request)
         for n in range(12):
             await answer.write(b"%d\r\n\r\n" % n * (n + 1))
@@ -141,7 +142,7 @@ class Everything:
 
     async def until_close(self, request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
-        request.transport.write(b"HTTP/1.0 200 OK\r\nServer: old\r\n\r\n" + b"until the close " * 5000)
+        request.transport.write(b"HTTP/1.0 200 OK\r\nServer: old\r\n\r\n" + b"until the close " * 20)
         request.transport.close()
         return web.Response()
 
