@@ -1,8 +1,8 @@
 """What must hold for a link, whatever two peers say to each other; checked after every segment.
 
 - Nothing is raised; an observer that crashes (and would only cost the observation) is a failure here.
-- The bytes that come out are the bytes that went in, in order. Bytes that a rule's refusal drops there are none of: the
-  registrar takes everything.
+- The bytes that come out are the bytes that went in, in order; on HTTP/2, the frames of each stream. Nothing is
+  refused here: the registrar takes everything.
 - What is kept back is bounded, and goes on once so much more has come that it cannot be a part of a head or a frame any
   more. In the end all of it goes on.
 - What is kept in memory does not grow with what went by.
@@ -18,7 +18,8 @@ from leasehold.sidecar.capture.gate import MAX_HELD
 from leasehold.sidecar.capture.listener import RelaySettings
 from leasehold.sidecar.capture.relay import Link
 from leasehold.sidecar.capture.sides import OwnerSide
-from leasehold.sidecar.observe.frames import MAX_WHOLE
+from leasehold.sidecar.observe.frames import MAX_WHOLE, PREFACE
+from leasehold.sidecar.observe.http2 import Http2Observer
 from leasehold.sidecar.observe.matching import Matcher
 from leasehold.sidecar.observe.observer import Observer
 from leasehold.sidecar.ports import Outcome
@@ -34,6 +35,9 @@ MAX_KEPT: Final = MAX_WHOLE + SEGMENT
 MAX_IN_GATE: Final = MAX_HELD + 2 * MAX_KEPT
 FLOOD: Final = 4
 """Segments of nonsense at the end, after which nothing can still be the part of anything."""
+
+
+_HEAD, _TAIL = -1, -2
 
 
 class Broken(AssertionError):
@@ -59,6 +63,7 @@ class _Run:
         self.side = OwnerSide(self.link, self.link.to_app)
         self.side.connection_made(self.owner)  # type: ignore[arg-type]
         self.said = {True: b"", False: b""}
+        self.http2 = False
 
     async def say(self, turn: Turn) -> None:
         self.said[turn.by_client] += turn.data
@@ -71,7 +76,7 @@ class _Run:
 
     def check(self) -> None:
         for by_client, wire in ((True, self.owner), (False, self.app)):
-            if not self.said[by_client].startswith(wire.written):
+            if not self._same(self.said[by_client], wire.written):
                 raise Broken(f"{'the client' if by_client else 'the server'} said something else")
             kept = len(self.said[by_client]) - len(wire.written)
             if kept > MAX_IN_GATE:
@@ -86,6 +91,11 @@ class _Run:
                     raise Broken(f"{partial} bytes of a head")
         if self.metrics.counts["gave-up crashed"]:
             raise Broken("the observer has crashed")
+
+    def _same(self, said: bytes, out: bytes) -> bool:
+        """So far. Frames that overtake one another are looked at in the end."""
+        self.http2 = self.http2 or isinstance(self.link.observer, Http2Observer)
+        return said.startswith(out) or (self.http2 and len(out) <= len(said))
 
     async def flood(self) -> None:
         """Enough of anything in both directions, and nothing of what was said before is still withheld."""
@@ -108,12 +118,37 @@ class _Run:
             await asyncio.sleep(0)
         self.check()
         for by_client, wire in ((True, self.owner), (False, self.app)):
-            if wire.written != self.said[by_client]:
-                missing = len(self.said[by_client]) - len(wire.written)
-                raise Broken(f"{missing} bytes of the {'client' if by_client else 'server'} never came out")
+            whole(self.said[by_client], wire.written, "client" if by_client else "server")
         self.link.app_lost(None)
         if self.link.relay.budget.held:
             raise Broken("something held was not given back")
+
+
+def whole(said: bytes, out: bytes, who: str) -> None:
+    """All that was said came out. Where it ends in the middle of a frame, what that one overtook cannot follow."""
+    if said == out:
+        return
+    frames, wanted = by_stream(out, who), by_stream(said, who)
+    cut_short = wanted[_TAIL] != [b""]
+    if len(out) != len(said) and not cut_short:
+        raise Broken(f"{len(said) - len(out)} bytes of the {who} never came out")
+    for stream, known in wanted.items():
+        got = frames.get(stream, [])
+        if got != known and not (cut_short and got == known[: len(got)]):
+            raise Broken(f"the frames of stream {stream} of the {who} changed")
+
+
+def by_stream(data: bytes, who: str) -> dict[int, list[bytes]]:
+    """The frames of each stream in their order; and what is before the first and behind the last."""
+    end = PREFACE if who == "client" else b"\r\n\r\n" if data.startswith(b"HTTP/1.") else None
+    before, preface, rest = data.partition(end) if end else (b"", b"", b"")
+    frames: dict[int, list[bytes]] = {_HEAD: [before, preface] if preface else []}
+    data = rest if preface else data
+    while len(data) >= 9 and len(data) >= (size := 9 + int.from_bytes(data[:3], "big")):
+        frames.setdefault(int.from_bytes(data[5:9], "big") & 0x7FFFFFFF, []).append(data[:size])
+        data = data[size:]
+    frames[_TAIL] = [data]
+    return frames
 
 
 async def hold(rules_: str, turns: list[Turn], *, flooded: bool) -> Outcomes:

@@ -1,7 +1,8 @@
-"""Exchanges that went wrong: seeds that real peers said, changed by chance. One number makes one case, always the same."""
+"""Exchanges that went wrong: what real peers said, changed by chance. One number makes one case, always the same."""
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from functools import cache
@@ -135,4 +136,4 @@ def _cut(chance: random.Random, turn: Turn) -> list[Turn]:
     if chance.random() < 0.3:
         places = list(range(size, len(data), size))
     bounds = [0, *places, len(data)]
-    return [Turn(turn.by_client, data[a:b]) for a, b in zip(bounds, bounds[1:], strict=False) if a < b]
+    return [Turn(turn.by_client, data[a:b]) for a, b in itertools.pairwise(bounds) if a < b]
