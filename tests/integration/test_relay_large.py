@@ -9,6 +9,7 @@ import resource
 import select
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,19 @@ from tests.bench.large import MAX_GROWTH, SidecarProcess, connected, listening, 
 from tests.fakes.torrent import Torrent, both_ways, expect
 
 GIB = 1 << 30
-PENT_UP = 32 * 1024 * 1024
-"""Bytes on the way to somebody who does not read: what two kernels' buffers take, and a little of ours."""
-STALLED = 20
+OURS = 256 * 1024
+"""Bytes in each buffer of the two ends' own sockets."""
+
+
+def _buffered() -> int:
+    """Bytes that the kernel may keep for one connection, to and from the relay."""
+    most = [int(Path(f"/proc/sys/net/ipv4/tcp_{which}").read_text().split()[2]) for which in ("rmem", "wmem")]
+    return sum(most)
+
+
+PENT_UP = _buffered() + 4 * 1024 * 1024
+"""Bytes on the way to somebody who does not read: what the kernel's buffers take, and a little of ours."""
+STALLED = 8
 PER_STALLED = 1024 * 1024
 PER_IDLE = 24 * 1024
 ENOUGH = 4000
@@ -62,6 +73,9 @@ def _stall(sidecar: SidecarProcess, owner: socket.socket, asked: Torrent, told: 
         for _ in range(STALLED):
             app, other = connected(sidecar.port, owner, 20)
             pairs.append((ends.enter_context(app), ends.enter_context(other)))
+            for end in pairs[-1]:
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, OURS)
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, OURS)
         for app, other in pairs:
             if reader == "app":  # the owner may answer only what was asked
                 app.sendall(asked.head)
