@@ -8,17 +8,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import h11
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leasehold.protocol.names import CallId
 from leasehold.sidecar.observe.exchanges import GaveUp
-from leasehold.sidecar.observe.http1 import RequestReader, ResponseReader
 from leasehold.sidecar.observe.observer import Observer
-from leasehold.sidecar.observe.reasons import Unfollowable
 from tests.fakes.spying import METHODS, STATUSES, Said, Spy, spying
+from tests.properties.http1_readers import Read, h11_requests, h11_responses, our_requests, our_responses
 from tests.properties.test_http1 import cut, mutated, mutations
 from tests.recorded.exchanges import Recorded, all_recorded
 
@@ -136,126 +134,7 @@ def call(draw: st.DrawFn, last: bool) -> Call:
 CALLS = st.lists(call(False), max_size=4).flatmap(lambda some: call(True).map(lambda end: [*some, end]))
 
 
-# --- what h11 says -----------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Read:
-    """What one reader made of one direction. ``refused``: why it went no further."""
-
-    messages: list[tuple[str, str, bytes]]
-    """Requests: method, target, body; responses: nothing, status, body. Whole ones only."""
-    refused: str = ""
-
-
-def h11_requests(data: bytes) -> Read:
-    server = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
-    server.receive_data(data)
-    read = Read([])
-    method = target = ""
-    body = b""
-    try:
-        while True:
-            event = server.next_event()
-            if isinstance(event, h11.Request):
-                method, target, body = event.method.decode(), event.target.decode("latin-1"), b""
-            elif isinstance(event, h11.Data):
-                body += bytes(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                read.messages.append((method, target, body))
-                server.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
-                server.send(h11.EndOfMessage())
-                server.start_next_cycle()
-            else:
-                read.refused = "" if event is h11.NEED_DATA else str(event)
-                return read
-    except h11.ProtocolError as error:
-        read.refused = str(error)
-    return read
-
-
-def h11_responses(data: bytes, methods: Sequence[str]) -> Read:
-    client = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
-    client.receive_data(data)
-    read = Read([])
-    try:
-        for method in methods:
-            client.send(h11.Request(method=method, target="/", headers=[("host", "a")]))
-            client.send(h11.EndOfMessage())
-            status, body, closing = "", b"", False
-            while True:
-                event = client.next_event()
-                if isinstance(event, h11.Response):
-                    status = str(event.status_code)
-                elif isinstance(event, h11.Data):
-                    body += bytes(event.data)
-                elif isinstance(event, h11.EndOfMessage):
-                    read.messages.append(("", status, body))
-                    break
-                elif event is h11.NEED_DATA and not closing:
-                    closing = True
-                    client.receive_data(b"")
-                elif not isinstance(event, h11.InformationalResponse):
-                    return read
-            client.start_next_cycle()
-    except h11.ProtocolError as error:
-        read.refused = str(error)
-    return read
-
-
-# --- what we say -------------------------------------------------------------------------------------------------
-
-
-class Body:
-    """A ``Sink``."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def add(self, data: bytes) -> None:
-        self.data += data
-
-
-def our_requests(data: bytes, places: list[int]) -> Read:
-    reader = RequestReader()
-    read = Read([])
-    try:
-        for part in cut(data, places) if data else []:
-            start = 0
-            while start < len(part):
-                start = reader.feed(part, start)
-                if reader.ended:
-                    read.messages.append((reader.method.decode("latin-1"), reader.target.decode("latin-1"), b""))
-    except Unfollowable as stop:
-        read.refused = stop.reason
-    return read
-
-
-def our_responses(data: bytes, methods: Sequence[str], places: list[int]) -> Read:
-    reader = ResponseReader()
-    read = Read([])
-    sink = Body()
-    left = list(methods)
-    try:
-        for part in cut(data, places) if data else []:
-            start = 0
-            while start < len(part):
-                if not left:
-                    raise Unfollowable("unsolicited-response")
-                reader.bodiless = left[0] == "HEAD"
-                start = reader.feed(part, start)
-                if reader.head is not None and reader.status >= 200 and not reader.ended:
-                    sink = Body()
-                    reader.collect(reader.head, sink)
-                if reader.ended and reader.status >= 200:
-                    read.messages.append(("", str(reader.status), sink.data))
-                    sink = Body()
-                    del left[0]
-    except Unfollowable as stop:
-        read.refused = stop.reason
-    if not read.refused and reader.end_by_close():
-        read.messages.append(("", str(reader.status), sink.data))
-    return read
+# --- what a whole observer says ---------------------------------------------------------------------------------
 
 
 def observed(requests: bytes, responses: bytes, first: list[int], second: list[int]) -> tuple[list[Said], list[str]]:
@@ -350,91 +229,3 @@ def test_of_what_was_recorded_we_say_what_h11_says(recorded: Recorded) -> None:
     answers, read = h11_responses(responses, methods), our_responses(responses, methods, [])
     assert answers.messages or responses.startswith(b"HTTP/1.1 101")
     assert read.messages[: len(answers.messages)] == answers.messages
-
-
-# --- what two readers could understand in two ways ---------------------------------------------------------------
-
-POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
-CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
-SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
-        POST + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
-        POST + b"Content-Length: 3, 3\r\n\r\nabc",
-        POST + b"Content-Length: +3\r\n\r\nabc",
-        POST + b"Content-Length: -3\r\n\r\nabc",
-        POST + b"Content-Length: 99999999999999999999999\r\n\r\nabc",
-        POST + b"Content-Length:\r\n\r\nabc",
-        POST + b"Content-Length:\r\n 3\r\n\r\nabc",
-        POST + b"Content-Length : 3\r\n\r\nabc",
-        POST + b"X: y\nContent-Length: 3\r\n\r\nabc",
-        POST + b"X: y\rContent-Length: 3\r\n\r\nabc",
-        POST + b"Transfer-Encoding: identity\r\n\r\nabc",
-        POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
-        b"GET / HTTP/1.1\nHost: a\n\n",
-        b"GET / HTTP/1.1\r\nA: b\0c\r\nHost: a\r\n\r\n",
-        CHUNKED + b"0x3\r\nabc\r\n0\r\n\r\n",
-        CHUNKED + b"-3\r\nabc\r\n0\r\n\r\n",
-        CHUNKED + b"+3\r\nabc\r\n0\r\n\r\n",
-        CHUNKED + b"1_0\r\n" + b"a" * 16 + b"\r\n0\r\n\r\n",
-        CHUNKED + b"3 \r\nabc\r\n0\r\n\r\n",
-        CHUNKED + b" 3\r\nabc\r\n0\r\n\r\n",
-        CHUNKED + b"3\nabc\r\n0\r\n\r\n",
-        CHUNKED + b"3\r\nabcd\r\n0\r\n\r\n",
-        CHUNKED + b"3\r\nab\r\n0\r\n\r\n",
-        CHUNKED + b"fffffffffffffffff\r\nabc\r\n0\r\n\r\n",
-        CHUNKED + b"3;a\r\r\nabc\r\n0\r\n\r\n",
-    ],
-)
-def test_behind_a_request_that_could_end_in_two_places_nothing_is_read(request_: bytes) -> None:
-    read = our_requests(request_ + SMUGGLED, [])
-    assert read.refused in {"bad-request", "framing"}
-    assert read.messages == []
-
-
-@pytest.mark.parametrize(
-    "response",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 3\r\n\r\nabc",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\ncontent-length: 4\r\n\r\nabcd",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 3, 3\r\n\r\nabc",
-        b"HTTP/1.1 200 OK\r\nContent-Length:\r\n 3\r\n\r\nabc",
-        b"HTTP/1.1 200 OK\r\nContent-Length : 3\r\n\r\nabc",
-        b"HTTP/1.1 200 OK\r\nX: y\nContent-Length: 3\r\n\r\nabc",
-        b"HTTP/1.1 20 OK\r\nContent-Length: 3\r\n\r\nabc",
-        b"HTTP/1.1 2000 OK\r\nContent-Length: 3\r\n\r\nabc",
-        b"HTTP/1.1 200 OK\nContent-Length: 3\n\nabc",
-    ],
-)
-def test_behind_a_response_that_could_end_in_two_places_nothing_is_read(response: bytes) -> None:
-    behind = b"HTTP/1.1 202 OK\r\nContent-Length: 0\r\n\r\n"
-    read = our_responses(response + behind, ["GET", "GET"], [])
-    assert read.refused in {"bad-response", "framing"}
-    assert read.messages == []
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
-        b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-        POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-    ],
-)
-def test_what_h11_refuses_for_other_reasons_than_its_end_is_followed(request_: bytes) -> None:
-    assert h11_requests(request_).refused
-    read = our_requests(request_ + SMUGGLED, [])
-    assert (len(read.messages), read.refused) == (2, "")
