@@ -6,7 +6,8 @@ PEERS  ?= .venv-peers
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format check bench bench-data-plane bench-matching bench-etcd-client proto lock clean
+.PHONY: help install demo test lint format check bench bench-data-plane bench-matching bench-etcd-client bench-large
+.PHONY: fuzz proto lock clean
 
 help: ## what one can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -57,6 +58,14 @@ bench-data-plane: $(VENV)/.dev $(PEERS)/.installed ## the relay beside HAProxy, 
 
 bench-matching: $(VENV)/.dev ## what a lookup of rules costs per request, with 1 to 10,000 of them
 	$(BIN)/python -m tests.bench.matching $(BENCH_ARGS)
+
+SIZE ?= 10GiB
+bench-large: $(VENV)/.dev ## bodies of SIZE (100GiB, ...) through one sidecar, both ways, every byte checked
+	$(BIN)/python -m tests.bench.large --size $(SIZE) $(BENCH_ARGS)
+
+MINUTES ?= 10
+fuzz: $(VENV)/.dev ## mutated exchanges against both observers for MINUTES; a failure prints how to run it again
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(FUZZ_ARGS)
 
 proto: $(VENV)/.dev ## regenerate the etcd stubs (the result is committed)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[proto]'

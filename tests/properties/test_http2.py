@@ -241,6 +241,41 @@ def failures(talk: Talk) -> None:
     talk.exchange()
 
 
+def expecting(talk: Talk) -> None:
+    """Bodies that wait to be asked for, and one that is not wanted."""
+    for wanted in (True, False):
+        stream = talk.ask(request("POST", "/v1/blobs", [("expect", "100-continue")]))
+        talk.exchange()
+        if wanted:
+            talk.server.send_headers(stream, [(":status", "100")])
+            talk.exchange()
+            talk.client.send_data(stream, b"{}", end_stream=True)
+            talk.exchange()
+        talk.server.send_headers(stream, [(":status", "201"), ("content-type", "application/json")])
+        talk.server.send_data(stream, b'{"id": "b-%d"}' % wanted, end_stream=True)
+        talk.exchange()
+        if not wanted:
+            talk.client.end_stream(stream)
+            talk.exchange()
+
+
+def prioritised(talk: Talk) -> None:
+    """PRIORITY of streams that are open, will be, and never are; HEADERS that carry one."""
+    talk.client.prioritize(9, weight=7)
+    first = grpc_call(talk, "Create", "b-0")
+    talk.client.prioritize(first, weight=200, depends_on=9, exclusive=True)
+    second = talk.client.get_next_available_stream_id()
+    headers = request("PUT", "/v1/blobs/b-1")
+    talk.client.send_headers(second, headers, end_stream=True, priority_weight=3, priority_depends_on=first)
+    talk.exchange()
+    talk.client.prioritize(first, weight=1)
+    talk.server.send_headers(second, [(":status", "201")], end_stream=True)
+    grpc_answer(talk, first, framed(blob("b-0")))
+    talk.exchange()
+    talk.client.prioritize(first, weight=1)
+    talk.exchange()
+
+
 SEEN: dict[Callable[[Talk], None], list[str]] = {
     unary: ["b-0", "b-1", "b-2"],
     interleaved: ["b-0", "b-2", "b-3"],
@@ -250,6 +285,8 @@ SEEN: dict[Callable[[Talk], None], list[str]] = {
     resets: ["aborted", "aborted", "b-3"],
     pushes: ["b-0"],
     streaming: ["b-0", "c-0"],
+    expecting: ["b-0", "b-1"],
+    prioritised: ["b-0", "b-1"],
     failures: ["b-2", "body-unreadable", "body-too-large"],
 }
 TALKS = sorted(SEEN, key=lambda talk: talk.__name__)
@@ -385,6 +422,21 @@ class Noting:
 
 def merged(fields: tuple[tuple[bytes | str, bytes | str], ...]) -> list[tuple[bytes, bytes]]:
     return [tuple(part if isinstance(part, bytes) else part.encode() for part in field) for field in fields]  # type: ignore[misc]
+
+
+def test_behind_a_goaway_the_calls_under_way_are_followed_to_their_end() -> None:
+    talk = Talk()
+    talk.exchange()
+    stream = grpc_call(talk, "Create", "b-0")
+    talk.exchange()
+    grpc_answer(talk, stream, framed(blob("b-0")))
+    goaway = b"\0\0\x0b\7\0\0\0\0\0" + stream.to_bytes(4, "big") + b"\0\0\0\0bye"
+    told = goaway + talk.server.data_to_send()
+    for at in range(len(told)):
+        asked, out, marks = watch([*talk.turns, *(Turn(False, part) for part in (told[:at], told[at:]) if part)])
+        assert asked == talk.side(client=True)
+        assert out == talk.side(client=False) + told
+        assert found(marks) == ["b-0"]
 
 
 # --- through a whole link ----------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from leasehold.sidecar.capture.insertion import with_header
 from leasehold.sidecar.capture.listener import Address, RelaySettings
 from leasehold.sidecar.capture.overtaking import Barrier
 from leasehold.sidecar.capture.refusal import not_durable
-from leasehold.sidecar.capture.sides import AppSide, OwnerSide, RefusedAppSide, Why
+from leasehold.sidecar.capture.sides import AppSide, BereavedAppSide, OwnerSide, RefusedAppSide, Why
 from leasehold.sidecar.capture.stream_refusal import StreamRefusals
 from leasehold.sidecar.observe.exchanges import (
     Concluded,
@@ -255,10 +255,14 @@ class Link:
 
     def _reset_app(self) -> None:
         # What the owner said before it died has been received without us, too.
-        if self.app.transport is not None and self.app.transport.get_write_buffer_size():
-            self.app.close()
-        else:
+        transport = self.app.transport
+        if transport is None or not transport.get_write_buffer_size():
             self.app.reset()
+            return
+        bereaved = BereavedAppSide(self, self.to_owner)
+        self.app.hand_over(bereaved)
+        self.app = bereaved
+        transport.set_write_buffer_limits(0)  # so that it is told once all has gone
 
     def _abandon(self) -> None:
         """Nobody is left to tell: what was under way ends as it is."""

@@ -155,6 +155,16 @@ class RefusedAppSide(AppSide):
         self._link.dropped(len(data))
 
 
+class BereavedAppSide(AppSide):
+    """An app whose owner was reset while some of what it had said was still to be sent. It gets that, and then a reset:
+    an orderly end would make half a body look whole, where only the end of the connection ends it."""
+
+    __slots__ = ()
+
+    def resume_writing(self) -> None:
+        self.reset()
+
+
 class OwnerSide(Side):
     """Reads responses."""
 
