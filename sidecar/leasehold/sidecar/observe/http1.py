@@ -165,7 +165,7 @@ class Reader:
 class RequestReader(Reader):
     """What clients send. ``method`` and ``target`` are those of the last head, raw."""
 
-    __slots__ = ("_complete", "_first", "method", "target", "upgrade")
+    __slots__ = ("_complete", "first", "method", "target", "upgrade")
 
     def __init__(self) -> None:
         super().__init__()
@@ -173,7 +173,8 @@ class RequestReader(Reader):
         self.target = b""
         self.upgrade = False
         """Whether the last request asked for another protocol (``Upgrade`` or ``CONNECT``)."""
-        self._first = True
+        self.first = True
+        """Whether no request has been read yet."""
         self._complete = False
 
     # httptools calls these; it skips, and pays nothing for, the ones we do not have.
@@ -203,7 +204,7 @@ class RequestReader(Reader):
         self.method = method = parser.get_method()
         if method == b"PRI":
             raise self._not_http(head)
-        self._first = False
+        self.first = False
         self.upgrade = parser.should_upgrade()
         if self.upgrade:
             self._read_upgrade(head)
@@ -251,7 +252,7 @@ class RequestReader(Reader):
             raise self._not_http(bytes(partial))
 
     def _not_http(self, head: bytes) -> Unfollowable:
-        if not self._first:
+        if not self.first:
             return Unfollowable("bad-request")
         if head[0] == _TLS_HANDSHAKE:
             return Unfollowable("tls")
@@ -269,6 +270,17 @@ class ResponseReader(Reader):
         super().__init__()
         self.bodiless = False
         self.status = 0
+
+    def begin_sized(self, size: int) -> None:
+        """A head of a final answer was read elsewhere; so many bytes of body follow it, at least one."""
+        self.status = 200
+        self._remaining = size
+        self.expect = Expect.SIZED
+
+    @property
+    def sized(self) -> int | None:
+        """Directly after ``head``: the size of its body, where the head says it."""
+        return self._remaining if self.expect is Expect.SIZED else 0 if self.ended else None
 
     def collect(self, head: bytes, sink: Sink) -> None:
         """Directly after ``head``: let ``sink`` have the body of this message, without its chunking."""

@@ -22,6 +22,7 @@ from leasehold.protocol.protobuf import BadSchema, Schema
 from leasehold.protocol.rules import Commit, GrpcMatch, On, Owner, Rule, RuleSet
 from leasehold.protocol.templates import PathTemplate, UnsafeId
 from leasehold.sidecar.observe.extraction import Extractor
+from leasehold.sidecar.observe.familiar import Familiar
 from leasehold.sidecar.observe.path_tree import PathTree
 
 
@@ -98,9 +99,10 @@ class OwnerRules:
 
 
 class Matcher:
-    """A compiled rule set. Immutable: a new rule set is a new matcher."""
+    """A compiled rule set. Immutable: a new rule set is a new matcher. ``familiar`` is its memory, and says nothing
+    that reading again would not."""
 
-    __slots__ = ("_by_host", "empty", "intends", "troubles")
+    __slots__ = ("_by_host", "empty", "familiar", "intends", "troubles")
 
     def __init__(self, by_host: Mapping[str, OwnerRules], troubles: Iterable[str] = ()) -> None:
         self.troubles = tuple(troubles)
@@ -108,6 +110,7 @@ class Matcher:
         self._by_host = by_host
         self.empty = not by_host
         self.intends = any(rules.intends for rules in by_host.values())
+        self.familiar = Familiar()
 
     @classmethod
     def compile(cls, rules: RuleSet, schemas: Mapping[str, Schema] = MappingProxyType({})) -> Self:

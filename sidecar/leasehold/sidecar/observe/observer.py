@@ -38,6 +38,7 @@ from leasehold.sidecar.observe.exchanges import (
     parse_headers,
     unfinished,
 )
+from leasehold.sidecar.observe.familiar import MAX_HEAD, Heads, keep
 from leasehold.sidecar.observe.frames import PREFACE, asks_for_http2, opens_http2
 from leasehold.sidecar.observe.http1 import Expect, RequestReader, ResponseReader, header, headers
 from leasehold.sidecar.observe.matching import NO_CANDIDATES, Matcher, OwnerRules, RulesView, authority_of
@@ -57,6 +58,7 @@ class Observer:
         "_answered_any",
         "_authority",
         "_destination",
+        "_familiar",
         "_matcher",
         "_new_call",
         "_outstanding",
@@ -82,6 +84,8 @@ class Observer:
         self._responses = ResponseReader()
         self._outstanding: deque[Exchange] = deque()
         self._answered_any = False
+        self._familiar: Heads[Exchange] = {}
+        """What we may look up instead of reading it, under ``_matcher``."""
         self._matcher: Matcher | None = None
         self._authority: bytes | None = None
         self._owner_rules: OwnerRules | None = None
@@ -123,6 +127,11 @@ class Observer:
 
     def request(self, data: bytes) -> list[Piece] | None:
         """Bytes from the client."""
+        if len(data) <= MAX_HEAD and data in self._familiar and self._is_familiar(data):
+            return None
+        return self._read_requests(data)
+
+    def _read_requests(self, data: bytes) -> list[Piece] | None:
         reader = self._requests
         start = 0
         size = len(data)
@@ -154,6 +163,16 @@ class Observer:
         self.withheld_request = b""
         return pieces
 
+    def _is_familiar(self, data: bytes) -> bool:
+        """Whether this, being a whole request that interested nobody before, is that here and now; then it is noted."""
+        reader = self._requests
+        anew = reader.expect is Expect.HEAD and not reader.partial and not self.withheld_request
+        if not anew or self._rules.matcher is not self._matcher or len(self._outstanding) >= MAX_OUTSTANDING:
+            return False
+        reader.first = False
+        self._outstanding.append(self._familiar[data])
+        return True
+
     def request_end(self) -> bytes:
         """The client will send no more; what was withheld of its last words."""
         rest, self.withheld_request = self.withheld_request, b""
@@ -183,7 +202,10 @@ class Observer:
         if rules is not None and reader.method in rules.methods:
             candidates = rules.candidates(reader.method.decode("latin-1"), reader.target.decode("latin-1"))
         if not candidates and not self._routing and not reader.upgrade:
-            outstanding.append(UNINTERESTING_HEAD if reader.method == b"HEAD" else UNINTERESTING)
+            exchange = UNINTERESTING_HEAD if reader.method == b"HEAD" else UNINTERESTING
+            outstanding.append(exchange)
+            if reader.ended:
+                keep(self._familiar, head, exchange)
             return None
         exchange = Exchange(reader.method.decode("latin-1"), reader.target.decode("latin-1"), candidates)
         outstanding.append(exchange)
@@ -206,6 +228,7 @@ class Observer:
         matcher = self._rules.matcher
         if matcher is not self._matcher:
             self._matcher = matcher
+            self._familiar = {} if self._routing else matcher.familiar.requests_to(self._destination)
             self._authority = None
         if matcher.empty:
             return None
@@ -221,8 +244,12 @@ class Observer:
 
     def response(self, data: bytes) -> list[Piece] | None:
         """Bytes from the server."""
+        start = self._familiar_answer(data)
+        return None if start == len(data) else self._read_responses(data, start)
+
+    def _read_responses(self, data: bytes, start: int) -> list[Piece] | None:
         reader = self._responses
-        start = end = 0
+        end = start
         size = len(data)
         prefix = self.withheld_response
         pieces: list[Piece] | None = [] if prefix else None
@@ -252,6 +279,26 @@ class Observer:
             return self._withhold_response(pieces, data)
         self.withheld_response = b""
         return pieces
+
+    def _familiar_answer(self, data: bytes) -> int:
+        """Where what need not be read ends: behind the head of an answer that interests nobody, or behind its body."""
+        reader, outstanding, matcher = self._responses, self._outstanding, self._matcher
+        if not outstanding or outstanding[0] is not UNINTERESTING or matcher is None:
+            return 0
+        if reader.expect is not Expect.HEAD or reader.partial or self.withheld_response:
+            return 0
+        end = data.find(b"\r\n\r\n", 0, MAX_HEAD) + 4
+        size = matcher.familiar.answers.get(data[:end])
+        if size is None:
+            return 0
+        self._answered_any = True
+        if end + size == len(data):
+            outstanding.popleft()
+            return end + size
+        if not size:
+            return 0  # more behind it: let it be read as ever
+        reader.begin_sized(size)
+        return end
 
     def response_end(self) -> list[Piece]:
         """The server will send no more: what was withheld, and what became of the calls under way."""
@@ -311,6 +358,9 @@ class Observer:
         if self._requests.upgrade and self._requests.expect is Expect.UPGRADE and len(self._outstanding) == 1:
             self._requests.resume()
         if not exchange.candidates:
+            size = self._responses.sized
+            if exchange is UNINTERESTING and size is not None and self._matcher is not None:
+                keep(self._matcher.familiar.answers, head, size)
             return ()
         marks = answer(exchange, status, lambda: parse_headers(head), has_body=not self._responses.ended)
         if exchange.collector is not None:
