@@ -7,9 +7,9 @@ break a law; if it does not, either the guard or the search is worth nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.store import Compare, Delete, Put, Relation, Target, Txn

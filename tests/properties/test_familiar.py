@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leasehold.protocol.names import CallId
@@ -55,7 +55,6 @@ def said(pieces: list[Piece] | None) -> list[object] | None:
     return None if pieces is None else [piece if isinstance(piece, bytes) else told(piece) for piece in pieces]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(EXCHANGES), max_size=12),
     st.lists(st.integers(1, 200), max_size=3),

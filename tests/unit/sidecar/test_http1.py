@@ -194,3 +194,10 @@ def test_a_collected_body_comes_without_its_framing(head: bytes, body: bytes) ->
     while end < len(head + body):
         end = reader.feed(head + body, end)
     assert b"".join(parts) == b"ab"
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\n\r\n"])
+def test_an_empty_line_of_bare_line_feeds_is_not_waited_behind(end: bytes) -> None:
+    assert reason(RequestReader(), GET[:-4] + end) == "bad-request"
+    assert reason(ResponseReader(), b"HTTP/1.1 200 OK\r\nServer: old" + end) == "bad-response"
+    assert reason(ResponseReader(), b"HTTP/1.1 200 OK\nServer: ", b"old" + end) == "bad-response"

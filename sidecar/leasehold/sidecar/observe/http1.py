@@ -27,6 +27,8 @@ from leasehold.sidecar.observe.reasons import Unfollowable
 
 MAX_HEAD: Final = 64 * 1024
 _END_OF_HEAD: Final = b"\r\n\r\n"
+_BARE_END: Final = re.compile(rb"\n\r?\n")
+"""An empty line. Where no ``_END_OF_HEAD`` was found, one that bare line feeds make."""
 _REQUEST_LINE: Final = re.compile(rb"[A-Z-]+ [^\r\n]* HTTP/1\.[01]\r?\n")
 _STATUS_LINE: Final = b"HTTP/1."
 _CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -57,6 +59,7 @@ class Reader:
     """
 
     __slots__ = ("_body", "_chunks", "_remaining", "ended", "expect", "head", "partial")
+    _unreadable = "bad-request"
 
     def __init__(self) -> None:
         self.expect = Expect.HEAD
@@ -129,6 +132,9 @@ class Reader:
     def _check_partial(self) -> None:
         if len(self.partial) > MAX_HEAD:
             raise Unfollowable("head-too-large")
+        if _BARE_END.search(self.partial):
+            # Some readers take it for the end of the head. To wait for another one could be to wait for ever.
+            raise Unfollowable(self._unreadable)
 
     def _feed_sized(self, data: bytes, start: int) -> int:
         end = min(start + self._remaining, len(data))
@@ -265,6 +271,7 @@ class ResponseReader(Reader):
     """What servers answer. Before each ``feed`` the caller sets ``bodiless`` if the request was a HEAD."""
 
     __slots__ = ("bodiless", "status")
+    _unreadable = "bad-response"
 
     def __init__(self) -> None:
         super().__init__()
