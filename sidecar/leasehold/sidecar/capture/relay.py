@@ -14,38 +14,21 @@ told to the owner only after the answer to such a call: many owners drop a call 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol, cast
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import structlog
 
 from leasehold.protocol.rules import Rule
 from leasehold.sidecar.capture.dialler import TlsFailed
-from leasehold.sidecar.capture.gate import Gate
-from leasehold.sidecar.capture.holding import Holds
-from leasehold.sidecar.capture.insertion import with_header
+from leasehold.sidecar.capture.following import Following
 from leasehold.sidecar.capture.listener import Address, RelaySettings
 from leasehold.sidecar.capture.overtaking import Barrier
 from leasehold.sidecar.capture.refusal import not_durable
-from leasehold.sidecar.capture.sides import AppSide, BereavedAppSide, OwnerSide, RefusedAppSide, Why
-from leasehold.sidecar.capture.stream_refusal import StreamRefusals
-from leasehold.sidecar.observe.exchanges import (
-    Concluded,
-    Exchange,
-    GaveUp,
-    Head,
-    Http2,
-    Insert,
-    Intent,
-    Mark,
-    Matched,
-    Piece,
-)
-from leasehold.sidecar.observe.frames import Frame
-from leasehold.sidecar.observe.http2 import Http2Observer
+from leasehold.sidecar.capture.sides import BereavedAppSide, OwnerSide, RefusedAppSide
+from leasehold.sidecar.observe.exchanges import Exchange
 from leasehold.sidecar.observe.matching import normal_authority
 from leasehold.sidecar.observe.observer import Observer
-from leasehold.sidecar.observe.reasons import UNINSPECTED
 
 LINGER: Final = 10.0
 """Seconds that we wait for what the owner will say to an app that is gone."""
@@ -69,54 +52,30 @@ class Links(Protocol):
         ...
 
 
-class Link:
-    """Both sides, both gates, and what they are waiting for."""
+class Link(Following):
+    """A connection from its beginning to its end."""
 
     __slots__ = (
         "_app_ended",
         "_app_gone",
-        "_broken",
         "_connecting",
-        "_destination",
         "_done",
         "_draining",
         "_dropped",
         "_end_later",
-        "_holds",
         "_links",
         "_owner_ended",
         "_owner_gone",
         "_refused",
-        "_streams",
         "_timer",
-        "app",
-        "observer",
-        "owner",
-        "relay",
-        "to_app",
-        "to_owner",
-        "watching",
     )
 
     def __init__(self, relay: RelaySettings, links: Links, to: Address | None = None, *, routing: bool = False) -> None:
-        self.relay = relay
-        self.to_owner = Gate(relay.budget)
-        self.to_app = Gate(relay.budget)
-        self.app = AppSide(self, self.to_owner)
-        self.owner: OwnerSide | None = None
-        self._destination = "" if to is None else normal_authority(str(to))
-        self.observer: Observer | Http2Observer | None = Observer(
-            relay.rules, relay.new_call, self._destination, routing=routing
-        )
-        self.watching = False
-        """Whether ``after_response`` wants to be called."""
+        super().__init__(relay, "" if to is None else normal_authority(str(to)), routing=routing)
         self._links = links
-        self._holds = Holds(relay.registrar, relay.metrics, self.to_owner, self.to_app, self._not_durable, self._lifted)
         self._connecting: asyncio.Task[None] | None = None
         self._app_ended = self._app_gone = self._owner_ended = self._owner_gone = False
-        self._broken = self._done = self._draining = self._end_later = False
-        self._streams: StreamRefusals | None = None
-        """Only on HTTP/2."""
+        self._done = self._draining = self._end_later = False
         self._refused: tuple[Exchange, bytes] | None = None
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -301,171 +260,9 @@ class Link:
         if self.owner is not None:
             self.owner.reset()
 
-    # --- bytes and marks --------------------------------------------------------------------------------------
-
-    def requests(self, pieces: Sequence[Piece]) -> None:
-        rest = iter(pieces)
-        for piece in rest:
-            if isinstance(piece, bytes):
-                self.to_owner.write(piece)
-            elif isinstance(piece, Frame):
-                self._write_request_frame(piece)
-            elif isinstance(piece, Insert):
-                self._write_request_head(self.inserted(piece, next(rest)))
-            else:
-                self.mark(piece)
-        self.settle()
-        if self.watching:
-            self._look_after_streams()
-
-    def _write_request_head(self, head: Piece) -> None:
-        """All of it at once: bytes on HTTP/1, a frame on HTTP/2."""
-        if isinstance(head, bytes):
-            self.to_owner.write(head)
-        elif isinstance(head, Frame):
-            self._write_request_frame(head)
-
-    def inserted(self, insert: Insert, head: Piece) -> Piece:
-        """The head with its header; should that go wrong, as it came."""
-        try:
-            return with_header(cast("bytes | Frame", head), insert)
-        except Exception:  # noqa: BLE001 - traffic is protected from us
-            self._note_crash()
-            return head
-
-    def _write_request_frame(self, frame: Frame) -> None:
-        if self.to_owner.refused.garbles(frame):
-            self.abort()  # trailers that nobody can decode any more
-        else:
-            self.to_owner.write_frame(frame)
-
-    def _look_after_streams(self) -> None:
-        if self._streams is not None and self.observer is not None and self.to_owner.refused.any:
-            self._streams.look()
-
-    def responses(self, pieces: Sequence[Piece]) -> None:
-        for piece in pieces:
-            if isinstance(piece, bytes):
-                self.to_app.write(piece)
-            elif isinstance(piece, Frame):
-                self.to_app.write_frame(piece)
-            else:
-                self.mark(piece)
-        self.settle()
-        if self.watching:
-            self.after_response()
-
-    def settle(self) -> None:
-        """After pieces: stop what broke, and stop reading what only piles up."""
-        if self._broken:
-            # Only now: what the observer withheld comes after the pieces it gave.
-            self._broken = False
-            self.stop_observing()
-            self._holds.release_all()
-        self.balance()
-
-    def mark(self, mark: Mark) -> None:
-        """Nothing that goes wrong with a mark may cost the bytes around it."""
-        try:
-            if isinstance(mark, Matched):
-                self._holds.match(mark)
-            elif isinstance(mark, Concluded):
-                self._holds.conclude(mark)
-            elif isinstance(mark, Intent):
-                self._holds.intend(mark)
-            elif isinstance(mark, GaveUp):
-                self.gave_up(mark.reason)
-            elif isinstance(mark, Http2):
-                self._follow_http2(mark)
-            elif isinstance(mark, Head):
-                self.route(mark)
-        except Exception:  # noqa: BLE001 - as it says
-            self._note_crash()
-
-    def _note_crash(self) -> None:
-        """Inside an ``except``."""
-        if not self._broken:
-            log.exception("observation failed")
-            self.relay.metrics.gave_up("crashed")
-        self._broken = True
-
-    def _follow_http2(self, mark: Http2) -> None:
-        self.observer = None
-        try:
-            observer = Http2Observer(
-                self.relay.rules, self.relay.new_call, self._destination, self.to_owner, self.to_app, mark.upgraded
-            )
-            self._streams = StreamRefusals(observer, self.to_owner, self.to_app, self.mark)
-            self.observer = observer
-        finally:
-            # Its first bytes go on as if they had just come.
-            if mark.requests:
-                self.app.data_received(mark.requests)
-            if mark.responses and self.owner is not None:
-                self.owner.data_received(mark.responses)
-
-    def route(self, mark: Head) -> None:
-        """A forward proxy chooses where to go."""
-
-    def gave_up(self, reason: str) -> None:
-        if self.observer is None:
-            return  # there was something to say already
-        if reason in UNINSPECTED:
-            self.relay.metrics.uninspected(reason)
-        else:
-            self.relay.metrics.gave_up(reason)
-        self.stop_observing()
-
-    def observer_crashed(self) -> None:
-        """Inside an ``except``: the observation is lost, the traffic goes on."""
-        log.exception("observer crashed")
-        self.relay.metrics.gave_up("crashed")
-        self.stop_observing()
-        self._holds.release_all()
-
-    def stop_observing(self) -> None:
-        observer, self.observer = self.observer, None
-        if self.to_owner.refused.any:
-            self.abort()  # what was refused cannot be told from the rest any more
-        if observer is not None:
-            self.to_owner.write(observer.withheld_request)
-            self.to_app.write(observer.withheld_response)
+    def observation_ended(self) -> None:
         if self._refused is not None:
             self.app.reset()  # the place in the stream where the refusal belongs is not known any more
-
-    # --- backpressure -----------------------------------------------------------------------------------------
-
-    def pause_app(self) -> None:
-        self.app.pause(Why.PEER_FULL)
-
-    def resume_app(self) -> None:
-        self.app.resume(Why.PEER_FULL)
-
-    def pause_owner(self) -> None:
-        if self.owner is not None:
-            self.owner.pause(Why.PEER_FULL)
-
-    def resume_owner(self) -> None:
-        if self.owner is not None:
-            self.owner.resume(Why.PEER_FULL)
-
-    def _lifted(self) -> None:
-        self.balance()
-        self._look_after_streams()
-
-    def balance(self) -> None:
-        """Read no more of what only piles up behind a barrier; hold nothing more once all hold too much."""
-        if self.relay.budget.exceeded:
-            self._holds.release_early()
-        if self.to_owner.congested:
-            self.app.pause(Why.HELD)
-        else:
-            self.app.resume(Why.HELD)
-        if self.owner is not None:
-            if self.to_app.congested:
-                self.owner.pause(Why.HELD)
-            else:
-                self.owner.resume(Why.HELD)
 
     # --- refusing ---------------------------------------------------------------------------------------------
 
