@@ -121,6 +121,7 @@ async def _exchange(app: socket.socket, other: socket.socket, asked: Torrent, to
     """Both ways at once, each end of each way in a thread."""
 
     def answer() -> None:
+        other.recv(1, socket.MSG_PEEK)  # no owner speaks before it was asked
         told.pour(other)
         other.shutdown(socket.SHUT_WR)
 
