@@ -25,6 +25,7 @@ from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import State, as_permitted
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.graves import Graves
+from leasehold.control_plane.intents import Resolver, reasons, suspects
 from leasehold.control_plane.leadership import Leadership
 from leasehold.control_plane.loading import RuleLoader
 from leasehold.control_plane.metrics import Metrics, Sample
@@ -32,6 +33,7 @@ from leasehold.control_plane.observe import Observer
 from leasehold.control_plane.owners.faces import Faces
 from leasehold.control_plane.owners.grpc import GrpcOwner
 from leasehold.control_plane.owners.http import HttpOwner
+from leasehold.control_plane.owners.questions import Questions
 from leasehold.control_plane.owners.register import Owners
 from leasehold.control_plane.reaper import Reaper
 from leasehold.control_plane.roster import Roster
@@ -82,6 +84,11 @@ class ControlPlane:
             client, keys, index, clock, self.leadership.authority, metrics, deadline=deadline,
             opens=self._may_prepare,
         )  # fmt: skip
+        questions = Questions(self.owners, clock, metrics)
+        self.resolver = Resolver(
+            client, keys, index, clock, self.leadership.authority, questions, metrics, deadline=deadline,
+            jitter=jitter, opens=self._may_prepare,
+        )  # fmt: skip
         self.collector = Collector(
             index,
             clock,
@@ -123,6 +130,7 @@ class ControlPlane:
             tasks.create_task(self.observer.run())
             tasks.create_task(self.leadership.run())
             tasks.create_task(self.collector.run())
+            tasks.create_task(self.resolver.run())
 
     async def stop(self) -> None:
         """End in order: no more work, then give up leadership, then the connections to owners."""
@@ -194,6 +202,7 @@ class ControlPlane:
             "warm_up": {"seconds_left": _finite(warm_up.left(now)), "reason": warm_up.reason},
             "backlog": stages,
             "index": {"resources": len(self.index), "holders": len(self.index.holders())},
+            "intents": {"count": len(self.index.intents), "suspects": self._suspects()},
             "owners": self.owners.states(),
             "unreadable": {"count": len(self.index.unreadable), "first": self._first_unreadable()},
             "scan_corrections": self.observer.sight.corrections,
@@ -201,6 +210,15 @@ class ControlPlane:
 
     def _first_unreadable(self) -> dict[str, str]:
         return {key.decode("ascii", "replace"): why for key, why in islice(self.index.unreadable.items(), 100)}
+
+    def _suspects(self) -> dict[str, object]:
+        """How many calls nobody can tell the outcome of, by reason, and the first of them."""
+        counts = reasons(self.index)
+        first = [
+            {"holder": holder, "call": call, "reason": reason}
+            for holder, call, reason in islice(suspects(self.index), 100)
+        ]
+        return {"count": counts.total(), "reasons": dict(counts), "first": first}
 
     def _show_metrics(self) -> None:
         def view(name: str, text: str, labels: Iterable[str], read: object) -> None:
@@ -228,6 +246,9 @@ class ControlPlane:
         view("leasehold_watch_lag_seconds", "Since etcd was last heard from", (), lambda: one(self.observer.silence))
         view("leasehold_unreadable_records", "Keys that cannot be read", (), lambda: one(len(self.index.unreadable)))
         view("leasehold_unaccounted_resources", "Kept because nothing proves them unheld", (), self._unaccounted)
+        view("leasehold_intents", "Calls whose outcome is not recorded", (), lambda: one(len(self.index.intents)))
+        view("leasehold_suspects", "Calls of ended holders that nobody can tell the outcome of", ("reason",),
+             lambda: [((why,), n) for why, n in reasons(self.index).items()])  # fmt: skip
         view("leasehold_scan_corrections", "Keys the scan found wrong", (), lambda: one(sight.corrections))
         view("leasehold_owner_stopped", "1 while an owner is not called", ("owner", "state"),
              lambda: [((name, state), state != "calling") for name, state in self.owners.states().items()])  # fmt: skip

@@ -46,6 +46,14 @@ class Metrics:
         self.misconfigured = Counter(
             "leasehold_owner_misconfigured", "Answers that only an operator can mend", ["owner"], registry=registry
         )
+        self.questions = Counter(
+            "leasehold_owner_questions", "Lookups and listing pages asked of owners, by answer", ["owner", "answer"],
+            registry=registry,
+        )  # fmt: skip
+        self.intents = Counter(
+            "leasehold_intents_resolved", "Intents of ended holders, by what became of them", ["owner", "outcome"],
+            registry=registry,
+        )  # fmt: skip
         self.struck = Counter("leasehold_struck", "Long-gone holders taken off the roster", registry=registry)
         self.late_returns = Counter(
             "leasehold_late_returns", "Holders that came back after the first send", registry=registry
