@@ -40,7 +40,7 @@ from leasehold.protocol.transactions import Authority
 ROUND_SECONDS = 1.0
 ASKED_A_ROUND = 200
 """Of one owner; its rate limit counts besides."""
-AFTER_SECONDS = 60.0
+AFTER_SECONDS = 30.0
 """Where no lookup says how long a call may take."""
 log = structlog.get_logger()
 

@@ -145,7 +145,7 @@ async def test_an_intent_nobody_can_be_asked_about_is_a_suspect(
     plane = await stage.leading(asking_rules(stage.owner))
     a = await crashed(stage, **what)
     await seen(plane)
-    await stage.clock.advance(65)
+    await stage.clock.advance(35)
     await eventually("it is a suspect", lambda: metric(plane, "leasehold_suspects", reason=reason) == 1)
     assert knowing.asked == []
     found = await intent_of(stage.hand, a, "c1")
@@ -165,7 +165,7 @@ async def test_without_a_lookup_it_is_a_suspect_until_one_is_offered(stage: Stag
     plane = await stage.leading(asking_rules(stage.owner, ""))
     await crashed(stage)
     await seen(plane)
-    await stage.clock.advance(55)
+    await stage.clock.advance(25)
     assert plane.status()["intents"] == {"count": 1, "suspects": {"count": 0, "reasons": {}, "first": []}}
     await stage.clock.advance(8)
     await eventually("it is a suspect", lambda: metric(plane, "leasehold_suspects", reason="no-lookup") == 1)
