@@ -23,9 +23,11 @@ from leasehold.control_plane.collector import Collector
 from leasehold.control_plane.config import Config
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import State, as_permitted
+from leasehold.control_plane.finds import Finds
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.graves import Graves
 from leasehold.control_plane.intents import Resolver, reasons, suspects
+from leasehold.control_plane.inventory import Inventories
 from leasehold.control_plane.leadership import Leadership
 from leasehold.control_plane.loading import RuleLoader
 from leasehold.control_plane.metrics import Metrics, Sample
@@ -84,10 +86,17 @@ class ControlPlane:
             client, keys, index, clock, self.leadership.authority, metrics, deadline=deadline,
             opens=self._may_prepare,
         )  # fmt: skip
-        questions = Questions(self.owners, clock, metrics)
         self.resolver = Resolver(
-            client, keys, index, clock, self.leadership.authority, questions, metrics, deadline=deadline,
-            jitter=jitter, opens=self._may_prepare,
+            client, keys, index, clock, self.leadership.authority, Questions(self.owners, clock, metrics), metrics,
+            deadline=deadline, jitter=jitter, opens=self._may_prepare,
+        )  # fmt: skip
+        listings = Questions(self.owners, clock, metrics)
+        finds = Finds(
+            client, keys, index, self.leadership.authority, listings, self.resolver, metrics, deadline=deadline
+        )  # fmt: skip
+        self.inventories = Inventories(
+            index, clock, self.leadership.authority, listings, finds, metrics, opens=self._may_prepare,
+            revision=lambda: self.observer.sight.revision,
         )  # fmt: skip
         self.collector = Collector(
             index,
@@ -131,6 +140,7 @@ class ControlPlane:
             tasks.create_task(self.leadership.run())
             tasks.create_task(self.collector.run())
             tasks.create_task(self.resolver.run())
+            tasks.create_task(self.inventories.run())
 
     async def stop(self) -> None:
         """End in order: no more work, then give up leadership, then the connections to owners."""
@@ -203,6 +213,7 @@ class ControlPlane:
             "backlog": stages,
             "index": {"resources": len(self.index), "holders": len(self.index.holders())},
             "intents": {"count": len(self.index.intents), "suspects": self._suspects()},
+            "inventory": self.inventories.state(),
             "owners": self.owners.states(),
             "unreadable": {"count": len(self.index.unreadable), "first": self._first_unreadable()},
             "scan_corrections": self.observer.sight.corrections,
@@ -249,6 +260,8 @@ class ControlPlane:
         view("leasehold_intents", "Calls whose outcome is not recorded", (), lambda: one(len(self.index.intents)))
         view("leasehold_suspects", "Calls of ended holders that nobody can tell the outcome of", ("reason",),
              lambda: [((why,), n) for why, n in reasons(self.index).items()])  # fmt: skip
+        for name, (text, read) in self.inventories.views().items():
+            view(name, text, ("owner", "type"), read)
         view("leasehold_scan_corrections", "Keys the scan found wrong", (), lambda: one(sight.corrections))
         view("leasehold_owner_stopped", "1 while an owner is not called", ("owner", "state"),
              lambda: [((name, state), state != "calling") for name, state in self.owners.states().items()])  # fmt: skip

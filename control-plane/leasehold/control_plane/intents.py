@@ -121,7 +121,7 @@ class Resolver:
             return  # not now: the next round
         match understood(asked, answer):
             case Found() as found:
-                await self._record(case, asked, found)
+                await self.record(case, asked.rule, found)
             case NotThere():
                 if self._inquiries.on_absent(case, float(asked.lookup.after), self._now()):
                     await self._dismiss(case, asked)
@@ -148,28 +148,28 @@ class Resolver:
         lookup = owner.lookup_of(rule.type) if owner and rule else None
         return float(lookup.after) if lookup else AFTER_SECONDS
 
-    async def _record(self, case: Over, asked: Question, found: Found) -> None:
+    async def record(self, case: Over, rule: Rule, found: Found) -> bool:
+        """Record what an intended call is known to have created. Whether the intent is concluded by it."""
         roster = await self._store.get(self._keys.roster(case.holder), deadline=self._deadline)
         by = self._authority(Revision(0))
         if by is None or roster is None or not self._inquiries.knows(case, roster.mod_revision):
-            return  # its holder was back meanwhile: all begins anew
+            return False  # its holder was back meanwhile: all begins anew
         resource, intent = found.resource, self._found(case, roster.value, roster.mod_revision)
         held = await self._held(case, resource)
         if await self._store.get(self._keys.record(resource), deadline=self._deadline) is not None:
             txn, outcome = tx.recorded(self._keys, by, intent, resource), "recorded-already"
         else:
-            record = ResourceRecord(
-                found.incarnation, asked.rule.name, asked.rule.grace_class, case.holder, since=written_now()
-            )
+            record = ResourceRecord(found.incarnation, rule.name, rule.grace_class, case.holder, since=written_now())
             hold = HoldRecord("", 0, f"intent {case.call}", written_now())
             txn, outcome = tx.resolve(self._keys, by, intent, resource, record, hold, held), "found"
         key = self._keys.intent(case.holder, case.call)
-        if await delete_guarded(self._store, txn, key, deadline=self._deadline):
-            await self._note_roster(case, roster)
-            self._metrics.intents.labels(resource.owner, outcome).inc()
-            log.info("intent_resolved", outcome=outcome, resource=str(resource), **_about(case), fence=by.fence)
-        else:
+        if not await delete_guarded(self._store, txn, key, deadline=self._deadline):
             self._metrics.refused.labels("resolve").inc()
+            return False
+        await self._note_roster(case, roster)
+        self._metrics.intents.labels(resource.owner, outcome).inc()
+        log.info("intent_resolved", outcome=outcome, resource=str(resource), **_about(case), fence=by.fence)
+        return True
 
     async def _note_roster(self, case: Over, before: KeyValue) -> None:
         after = await self._store.get(before.key, deadline=self._deadline)

@@ -33,7 +33,7 @@ async def restarted(stage: Stage) -> Knowing:
 
 async def crashed(stage: Stage, call: str = "c1", name: str = "a", **more: object) -> Holder:
     """A holder that intended, and vanished."""
-    a = await stage.hand.attach(name, ttl=10**6, says_ttl=0)
+    a = await stage.hand.attach(name, ttl=10**6, says_ttl=1)
     await intend(stage.hand, a, call, **more)  # type: ignore[arg-type]
     await stage.hand.vanish(a)
     return a
@@ -190,7 +190,7 @@ async def test_what_has_a_record_already_is_not_recorded_again(stage: Stage) -> 
     plane = await stage.leading(asking_rules(stage.owner))
     stage.owner.add("x")
     knowing.made["c1"] = "x"
-    b = await stage.hand.attach("b", ttl=10**6, says_ttl=0)
+    b = await stage.hand.attach("b", ttl=10**6, says_ttl=1)
     await stage.hand.register(b, "x", grace_class="8s")
     before = await stage.hand.get(stage.hand.keys.record(blob("x")))
     await crashed(stage)
@@ -204,7 +204,7 @@ async def test_what_has_a_record_already_is_not_recorded_again(stage: Stage) -> 
 async def test_the_intents_of_the_living_are_left_alone(stage: Stage) -> None:
     knowing = await restarted(stage)
     plane = await stage.leading(asking_rules(stage.owner))
-    a = await stage.hand.attach("a", ttl=10**6, says_ttl=0)
+    a = await stage.hand.attach("a", ttl=10**6, says_ttl=1)
     await intend(stage.hand, a, "c1")
     await seen(plane)
     await stage.clock.advance(70)
@@ -218,7 +218,7 @@ async def test_a_holder_that_was_back_for_a_moment_starts_the_time_anew(stage: S
     await crashed(stage)
     await seen(plane)
     await stage.clock.advance(AFTER - 1)
-    a = await stage.hand.attach("a", ttl=10**6, says_ttl=0)
+    a = await stage.hand.attach("a", ttl=10**6, says_ttl=1)
     await stage.hand.vanish(a)
     await stage.clock.advance(AFTER - 1)
     assert knowing.asked == []
@@ -230,7 +230,7 @@ async def test_a_holder_that_was_back_for_a_moment_starts_the_time_anew(stage: S
 async def test_many_intents_of_one_holder_wait_for_each_other_no_longer_than_for_one(stage: Stage) -> None:
     knowing = await restarted(stage)
     plane = await stage.leading(asking_rules(stage.owner))
-    a = await stage.hand.attach("a", ttl=10**6, says_ttl=0)
+    a = await stage.hand.attach("a", ttl=10**6, says_ttl=1)
     for n in range(12):
         knowing.made[f"c{n}"] = f"x{n}"
         await intend(stage.hand, a, f"c{n}")
@@ -245,7 +245,7 @@ async def test_what_a_service_intended_is_recorded_for_the_service_which_may_be_
     plane = await stage.leading(asking_rules(stage.owner, held_by="service"))
     knowing.made["c1"] = "x"
     stage.owner.add("x")
-    svc = await stage.hand.attach("shared", ttl=10**6, says_ttl=0, kind=HolderKind.SERVICE)
+    svc = await stage.hand.attach("shared", ttl=10**6, says_ttl=1, kind=HolderKind.SERVICE)
     await intend(stage.hand, svc, "c1")
     await seen(plane)
     await stage.clock.advance(9 * AFTER)
@@ -293,7 +293,7 @@ async def test_what_names_itself_is_recorded_only_where_the_owner_shows_our_key(
     stage.owner = await stage.stack.enter_async_context(owner)
     by_id = 'lookup: {path: "/item/{id}", key: {json: key}, after: 4s}'
     plane = await stage.leading(asking_rules(stage.owner, by_id))
-    a = await stage.hand.attach("a", ttl=10**6, says_ttl=0)
+    a = await stage.hand.attach("a", ttl=10**6, says_ttl=1)
     for n in (1, 2, 3, 4):
         await intend(stage.hand, a, f"c{n}", resource=blob(f"a{n}"))
     await stage.hand.vanish(a)

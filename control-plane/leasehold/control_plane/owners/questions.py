@@ -1,4 +1,4 @@
-"""Asking owners what they have, beside the sweeps: one question of an owner at a time, under its guard. Reads only.
+"""Asking owners what they have, beside the sweeps, under the guard of each. Reads only.
 
 Laws:
 
@@ -18,9 +18,14 @@ from leasehold.control_plane.owners.register import Office, Owners
 from leasehold.protocol.names import Instant
 from leasehold.protocol.ports import Clock
 
+WAIT_SECONDS = 0.25
+"""Until an owner that had no room for a question is asked again."""
+PATIENCE = 240
+"""How often."""
+
 
 class Questions:
-    """All owners."""
+    """All owners, for one who asks; each has one question at a time."""
 
     def __init__(self, owners: Owners, clock: Clock, metrics: Metrics) -> None:
         self._owners, self._clock, self._metrics = owners, clock, metrics
@@ -42,6 +47,15 @@ class Questions:
         finally:
             self._asking.discard(owner)
         return self._noted(office, found)
+
+    async def ask_patiently(self, owner: str, target: str, method: str = "GET") -> Fetched | Answer:
+        """The same, waiting for room as long as it takes, up to a minute."""
+        for _ in range(PATIENCE):
+            answer = await self.ask(owner, target, method)
+            if answer is not None:
+                return answer
+            await self._clock.sleep_until(self._clock.now() + WAIT_SECONDS)
+        return Answer(Verdict.WAIT, "the owner had no room for a question")
 
     async def _fetch(self, office: Office, target: str, method: str) -> Fetched | Answer:
         seconds = float(office.owner.limits.timeout)
