@@ -19,6 +19,11 @@ LOOKUP = """lookup:
       missing: "length(items) == `0`"
       after: 2s"""
 
+INVENTORY = """types:
+      blob:
+        inventory: {path: /v1/blobs, items: items, id: id, provenance: {json: by, equals: us}, interval: 2s,
+                    mode: MODE, grace: 2s}"""
+
 
 async def crashed_in_the_middle(here: World, owner: Owner, text: str) -> str:
     """The owner has created it, and nobody will ever hear of it. Returns its id."""
@@ -92,3 +97,31 @@ async def test_a_call_that_created_nothing_leaves_nothing(here: World, owner: Ow
     asked = [path for method, path in owner.ledger if (method, path) == ("GET", "/v1/blobs")]
     assert len(asked) >= 2, "it was asked twice"
     assert owner.deletes() == []
+
+
+@pytest.mark.parametrize("mode", ["observe", "sweep"])
+async def test_what_only_the_owner_knows_of_is_collected_if_it_is_ours_and_its_inventory_may_sweep(
+    here: World, owner: Owner, mode: str
+) -> None:
+    text = rules(owner, extra_owner=INVENTORY.replace("MODE", mode))
+    plane = await here.control_plane(here.write("rules.yaml", text))
+    program, _ = await pair(here, owner, text)
+    kept = await program.create()
+    owner.blobs["stray"] = {"id": "stray", "by": "us"}
+    owner.blobs["foreign"] = {"id": "foreign", "by": "them"}
+
+    async def orphans() -> dict[str, str]:
+        listed = json.loads(await here.leasehold("get", "orphans", "-o", "json"))
+        return {one["id"]: one["state"] for one in listed}
+
+    await eventually("the stray one is recorded", orphans, 40)
+    if mode == "sweep":
+        await gone(owner, "stray")
+        assert owner.deletes() == ["/v1/blobs/stray"]
+    else:
+        await asyncio.sleep(6)  # a wrong sweep would happen now
+        assert await orphans() == {"stray": "observe-only"}
+        assert owner.deletes() == []
+    assert {kept, "foreign"} <= set(owner.blobs)
+    status = await http_json(f"http://{plane.ready['http']}/v1/status")
+    assert status["inventory"]["blob-store/blob"]["unmanaged"] == 1
