@@ -100,34 +100,41 @@ class Resolver:
     async def _ask_all(self, owner: str, cases: list[Over]) -> None:
         try:
             for case in cases:
-                await self._look_into(case)
-        except StoreError as error:
-            log.warning("resolving_failed", owner=owner, error=str(error))
-        except Exception:
-            # The supervisor of one owner's: a mistake of ours must not end the others.
-            log.exception("resolving_broken", owner=owner)
+                await self._supervised(case)
         finally:
             self._busy.discard(owner)
 
+    async def _supervised(self, case: Over) -> None:
+        concluded = False
+        try:
+            concluded = await self._look_into(case)
+        except StoreError as error:
+            log.warning("resolving_failed", error=str(error), **_about(case))
+        except Exception:
+            # A mistake of ours with one intent must not end the others.
+            log.exception("resolving_broken", **_about(case))
+        if not concluded:
+            self._inquiries.on_unclear(case, self._now(), self._jitter())
+
     # --- one intent ---------------------------------------------------------------------------------------------
 
-    async def _look_into(self, case: Over) -> None:
+    async def _look_into(self, case: Over) -> bool:
+        """Whether all is as it should be, be it that nothing was to be done yet; else it is tried again later."""
         asked = self._question(case)
         if isinstance(asked, Unclear):
-            await self._suspect(case, asked)
-            return
+            return await self._suspect(case, asked)
         answer = await self._questions.ask(asked.owner.name, asked.target)
         if answer is None:
-            return  # not now: the next round
+            return True  # not now: the next round
         match understood(asked, answer):
             case Found() as found:
-                await self.record(case, asked.rule, found)
+                return await self.record(case, asked.rule, found)
             case NotThere():
-                if self._inquiries.on_absent(case, float(asked.lookup.after), self._now()):
-                    await self._dismiss(case, asked)
+                final = self._inquiries.on_absent(case, float(asked.lookup.after), self._now())
+                return await self._dismiss(case, asked) if final else True
             case Unclear() as unclear:
-                self._inquiries.on_unclear(case, self._now(), self._jitter())
                 await self._suspect(case, unclear)
+                return False
 
     def _question(self, case: Over) -> Question | Unclear:
         if not case.roster:
@@ -176,29 +183,31 @@ class Resolver:
         if after is not None and after.value == before.value:  # ours: an attach writes another
             self._inquiries.on_roster_written(case.holder, before.mod_revision, after.mod_revision)
 
-    async def _dismiss(self, case: Over, asked: Question) -> None:
+    async def _dismiss(self, case: Over, asked: Question) -> bool:
         by = self._authority(Revision(0))
         if by is None:
-            return
+            return False
         held = Revision(0) if asked.expected is None else await self._held(case, asked.expected)
         txn = tx.dismiss(self._keys, by, self._found(case), asked.expected, held)
         key = self._keys.intent(case.holder, case.call)
-        if await delete_guarded(self._store, txn, key, deadline=self._deadline):
-            self._metrics.intents.labels(asked.owner.name, "not-there").inc()
-            log.info("intent_resolved", outcome="not-there", **_about(case), fence=by.fence)
-        else:
+        if not await delete_guarded(self._store, txn, key, deadline=self._deadline):
             self._metrics.refused.labels("dismiss").inc()
+            return False
+        self._metrics.intents.labels(asked.owner.name, "not-there").inc()
+        log.info("intent_resolved", outcome="not-there", **_about(case), fence=by.fence)
+        return True
 
-    async def _suspect(self, case: Over, unclear: Unclear) -> None:
+    async def _suspect(self, case: Over, unclear: Unclear) -> bool:
         by, record = self._authority(Revision(0)), case.intent.record
         if by is None or record is None or record.suspect == unclear.reason:
-            return
+            return True
         noted = msgspec.structs.replace(record, suspect=unclear.reason)
         txn = tx.suspect(self._keys, by, self._found(case), noted)
         written = await put_guarded(self._store, txn, deadline=self._deadline)
         if isinstance(written, Written):
             self._inquiries.on_written(case, written.revision)
             log.warning("intent_suspect", reason=unclear.reason, detail=unclear.detail, **_about(case))
+        return isinstance(written, Written)
 
     # --- parts --------------------------------------------------------------------------------------------------
 

@@ -9,13 +9,16 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from leasehold.control_plane.app import ControlPlane
+from leasehold.control_plane.core.intents import Over
 from leasehold.control_plane.core.lifecycle import State
 from leasehold.control_plane.loading import RuleLoader
+from leasehold.control_plane.owners.outcome import Verdict
 from leasehold.protocol import transactions as protocol
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Holder
 from leasehold.protocol.records import HolderKind, ResourceRecord, RosterRecord, decode
 from leasehold.protocol.rules import RuleSet
+from leasehold.protocol.store import Put, Txn
 from tests.unit.control_plane.asking import Knowing, asking_rules, intend, intent_of
 from tests.unit.control_plane.stage import GRACE, Stage
 from tests.unit.control_plane.world import Owner, blob, eventually, metric, state
@@ -327,3 +330,57 @@ async def test_a_resolved_hold_is_kept_from_a_strike_that_does_not_know_of_it(st
 
 async def _apply(stage: Stage, rule_set: RuleSet) -> None:
     await RuleLoader(stage.client, stage.keys, stage.clock, rule_set, deadline=5).load()
+
+
+async def test_what_cannot_be_recorded_now_is_asked_about_ever_more_slowly(stage: Stage) -> None:
+    knowing = await restarted(stage)
+    knowing.made.update({"c1": "swept", "c2": "free"})
+    plane = await stage.leading(asking_rules(stage.owner))
+    await stage.hand.commit(Txn((), (Put(stage.keys.sweep(blob("swept")), b"{}"),)))
+    a = await stage.hand.attach("a", ttl=10**6, says_ttl=1)
+    await intend(stage.hand, a, "c1")
+    await intend(stage.hand, a, "c2")
+    await stage.hand.vanish(a)
+    await seen(plane, 2)
+    await stage.clock.advance(AFTER + 40)
+    assert metric(plane, "leasehold_intents_resolved_total", owner="store", outcome="found") == 1, "the other one"
+    assert 3 <= knowing.asked.count("c1") <= 7
+    assert await intent_of(stage.hand, a, "c1") is not None
+
+
+async def test_a_mistake_of_ours_with_one_intent_does_not_stop_the_others(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowing = await restarted(stage)
+    knowing.made.update({"c1": "one", "c2": "two"})
+    plane = await stage.leading(asking_rules(stage.owner))
+    usual = plane.resolver._look_into
+
+    async def broken(case: Over) -> bool:
+        if case.call == "c1":
+            raise RuntimeError("a mistake")
+        return await usual(case)
+
+    monkeypatch.setattr(plane.resolver, "_look_into", broken)
+    await crashed(stage, "c1")
+    await crashed(stage, "c2", "b")
+    await seen(plane, 2)
+    await stage.clock.advance(AFTER + 3)
+    await eventually("the other is recorded", lambda: plane.index.entry(blob("two")))
+
+
+async def test_an_owner_that_is_not_called_makes_suspects_that_are_asked_about_when_it_is_back(stage: Stage) -> None:
+    knowing = await restarted(stage)
+    knowing.made["c1"] = "x"
+    plane = await stage.leading(asking_rules(stage.owner))
+    office = plane.owners.get("store")
+    assert office is not None
+    office.guard.tripped = Verdict.UNKNOWN
+    await crashed(stage)
+    await seen(plane)
+    await stage.clock.advance(AFTER + 2)
+    await eventually("it is a suspect", lambda: metric(plane, "leasehold_suspects", reason="unclear-answer") == 1)
+    assert knowing.asked == [], "the probe is for the sweeps"
+    office.guard.tripped = None
+    await stage.clock.advance(6)
+    await eventually("it is recorded", lambda: plane.index.entry(blob("x")))

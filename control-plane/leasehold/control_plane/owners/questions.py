@@ -32,13 +32,15 @@ class Questions:
         self._asking: set[str] = set()
 
     async def ask(self, owner: str, target: str, method: str = "GET") -> Fetched | Answer | None:
-        """Send one request. ``None``: not now (rate, breaker, or it is being asked already). An ``Answer`` says why
-        there is no usable answer; its verdict is never "it is there". Safe to repeat."""
+        """Send one request. ``None``: not now (rate, told to wait, or it is being asked already). An ``Answer`` says
+        why there is no usable answer; its verdict is never "it is there". Safe to repeat."""
         office = self._owners.get(owner)
         if office is None:
             return Answer(Verdict.MISCONFIGURED, f"there is no owner {owner!r}")
+        if office.guard.suspect or office.guard.tripped is not None:
+            return Answer(Verdict.UNKNOWN, f"the owner is not asked: {office.guard.state}")
         now = self._now()
-        if owner in self._asking or office.guard.tripped is not None or not office.guard.may_call(now, 0):
+        if owner in self._asking or not office.guard.may_call(now, 0):
             return None
         self._asking.add(owner)
         office.guard.on_call(now)
