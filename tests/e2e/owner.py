@@ -11,7 +11,11 @@ from aiohttp import web
 
 @dataclass
 class Owner:
-    """``POST /v1/blobs`` creates (or answers the next of ``next_ids``); ``GET`` and ``DELETE /v1/blobs/{id}``."""
+    """``POST /v1/blobs`` creates (or answers the next of ``next_ids``); ``GET`` and ``DELETE /v1/blobs/{id}``.
+
+    ``GET /v1/blobs`` lists, or with ``idempotency_key`` finds what that key created. With ``answering`` set, a creation
+    takes effect at once, and is answered when that is set.
+    """
 
     blobs: dict[str, dict[str, str]] = field(default_factory=dict)
     ledger: list[tuple[str, str]] = field(default_factory=list)
@@ -19,6 +23,7 @@ class Owner:
     port: int = 0
     next_ids: list[object] = field(default_factory=list)
     delete_status: int = 204
+    answering: asyncio.Event | None = None
     _runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Owner:
@@ -26,6 +31,7 @@ class Owner:
         app.add_routes(
             [
                 web.post("/v1/blobs", self._create),
+                web.get("/v1/blobs", self._list),
                 web.put("/v1/blobs/{id:.+}", self._put),
                 web.get("/v1/blobs/{id:.+}", self._read),
                 web.delete("/v1/blobs/{id:.+}", self._delete),
@@ -64,7 +70,16 @@ class Owner:
             return web.json_response(body, status=201)
         blob = uuid4().hex
         self.blobs[blob] = {"id": blob, "content": content}
+        if key := request.headers.get("Idempotency-Key"):
+            self.blobs[blob]["key"] = key
+        if self.answering is not None:
+            await self.answering.wait()
         return web.json_response({"id": blob}, status=201, headers={"Location": f"/v1/blobs/{blob}"})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        key = request.query.get("idempotency_key")
+        items = [blob for blob in self.blobs.values() if key is None or blob.get("key") == key]
+        return web.json_response({"items": items})
 
     async def _put(self, request: web.Request) -> web.Response:
         blob = request.match_info["id"]
@@ -86,8 +101,10 @@ class Owner:
         return web.json_response({"path": request.path}, status=404)
 
 
-def rules(owner: Owner, *, extra_create: str = "", held_by: str = "process", grace: str = "2s") -> str:
-    """A rule file for this owner; ``extra_create`` are more fields of the creating rules."""
+def rules(owner: Owner, *, extra_create: str = "", held_by: str = "process", grace: str = "2s",
+          extra_owner: str = "") -> str:  # fmt: skip
+    """A rule file for this owner; ``extra_create`` are more fields of the creating rules, ``extra_owner`` of the
+    owner."""
     return f"""
 owners:
   - name: blob-store
@@ -95,6 +112,7 @@ owners:
     endpoint: http://{owner.address}
     delete: {{method: DELETE, path: "/v1/blobs/{{id}}", precondition: never-reused}}
     read: {{path: "/v1/blobs/{{id}}"}}
+    {extra_owner}
 rules:
   - name: create-blob
     owner: blob-store

@@ -171,7 +171,9 @@ async def test_get_rules_and_owners_show_what_is_stored_but_no_credentials(cli: 
     assert "never-reused" in printed
 
 
-@pytest.mark.parametrize("what", ["tombstones", "sweeps", "intents", "owners", "rules", "holders", "resources"])
+@pytest.mark.parametrize(
+    "what", ["tombstones", "sweeps", "intents", "suspects", "orphans", "owners", "rules", "holders", "resources"]
+)
 async def test_everything_can_be_listed_of_an_empty_tenant(cli: Cli, what: str) -> None:
     assert await cli.json("get", what) == []
     assert (await cli.run("get", what)).exit_code == 0

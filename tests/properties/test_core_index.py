@@ -11,6 +11,7 @@ from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import State, Step
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import (
+    CallId,
     ClassName,
     Holder,
     LeaseId,
@@ -27,6 +28,7 @@ from leasehold.protocol.records import (
     EpochRecord,
     HolderKind,
     HoldRecord,
+    IntentRecord,
     PinRecord,
     ResourceRecord,
     RosterRecord,
@@ -45,6 +47,7 @@ CLASS = ClassName("5s")
 WRITES: list[tuple[bytes, list[bytes]]] = [(KEYS.armed, [encode(ArmedRecord("w", "y"))])]
 for holder in HOLDERS:
     WRITES.append((KEYS.beacon(holder), [b"boot"]))
+    WRITES.append((KEYS.intent(holder, CallId("c")), [encode(IntentRecord("r", "POST", "/", "c")), b"junk"]))
     WRITES.append((KEYS.roster(holder), [encode(RosterRecord("h", "1", HolderKind.PROCESS, "b", 10)), b"junk"]))
 for resource in RESOURCES:
     records = [ResourceRecord("i", rule, grace, "h@1") for rule, grace in (("r", CLASS), ("s", CLASS), ("r", "9s"))]

@@ -23,8 +23,11 @@ from leasehold.control_plane.collector import Collector
 from leasehold.control_plane.config import Config
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import State, as_permitted
+from leasehold.control_plane.finds import Finds
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.graves import Graves
+from leasehold.control_plane.intents import Resolver, reasons, suspects
+from leasehold.control_plane.inventory import Inventories
 from leasehold.control_plane.leadership import Leadership
 from leasehold.control_plane.loading import RuleLoader
 from leasehold.control_plane.metrics import Metrics, Sample
@@ -32,6 +35,7 @@ from leasehold.control_plane.observe import Observer
 from leasehold.control_plane.owners.faces import Faces
 from leasehold.control_plane.owners.grpc import GrpcOwner
 from leasehold.control_plane.owners.http import HttpOwner
+from leasehold.control_plane.owners.questions import Questions
 from leasehold.control_plane.owners.register import Owners
 from leasehold.control_plane.reaper import Reaper
 from leasehold.control_plane.roster import Roster
@@ -82,6 +86,18 @@ class ControlPlane:
             client, keys, index, clock, self.leadership.authority, metrics, deadline=deadline,
             opens=self._may_prepare,
         )  # fmt: skip
+        self.resolver = Resolver(
+            client, keys, index, clock, self.leadership.authority, Questions(self.owners, clock, metrics), metrics,
+            deadline=deadline, jitter=jitter, opens=self._may_prepare,
+        )  # fmt: skip
+        listings = Questions(self.owners, clock, metrics)
+        finds = Finds(
+            client, keys, index, self.leadership.authority, listings, self.resolver, metrics, deadline=deadline
+        )  # fmt: skip
+        self.inventories = Inventories(
+            index, clock, self.leadership.authority, listings, finds, metrics, opens=self._may_prepare,
+            revision=lambda: self.observer.sight.revision,
+        )  # fmt: skip
         self.collector = Collector(
             index,
             clock,
@@ -123,6 +139,8 @@ class ControlPlane:
             tasks.create_task(self.observer.run())
             tasks.create_task(self.leadership.run())
             tasks.create_task(self.collector.run())
+            tasks.create_task(self.resolver.run())
+            tasks.create_task(self.inventories.run())
 
     async def stop(self) -> None:
         """End in order: no more work, then give up leadership, then the connections to owners."""
@@ -194,6 +212,8 @@ class ControlPlane:
             "warm_up": {"seconds_left": _finite(warm_up.left(now)), "reason": warm_up.reason},
             "backlog": stages,
             "index": {"resources": len(self.index), "holders": len(self.index.holders())},
+            "intents": {"count": len(self.index.intents), "suspects": self._suspects()},
+            "inventory": self.inventories.state(),
             "owners": self.owners.states(),
             "unreadable": {"count": len(self.index.unreadable), "first": self._first_unreadable()},
             "scan_corrections": self.observer.sight.corrections,
@@ -201,6 +221,15 @@ class ControlPlane:
 
     def _first_unreadable(self) -> dict[str, str]:
         return {key.decode("ascii", "replace"): why for key, why in islice(self.index.unreadable.items(), 100)}
+
+    def _suspects(self) -> dict[str, object]:
+        """How many calls nobody can tell the outcome of, by reason, and the first of them."""
+        counts = reasons(self.index)
+        first = [
+            {"holder": holder, "call": call, "reason": reason}
+            for holder, call, reason in islice(suspects(self.index), 100)
+        ]
+        return {"count": counts.total(), "reasons": dict(counts), "first": first}
 
     def _show_metrics(self) -> None:
         def view(name: str, text: str, labels: Iterable[str], read: object) -> None:
@@ -228,6 +257,11 @@ class ControlPlane:
         view("leasehold_watch_lag_seconds", "Since etcd was last heard from", (), lambda: one(self.observer.silence))
         view("leasehold_unreadable_records", "Keys that cannot be read", (), lambda: one(len(self.index.unreadable)))
         view("leasehold_unaccounted_resources", "Kept because nothing proves them unheld", (), self._unaccounted)
+        view("leasehold_intents", "Calls whose outcome is not recorded", (), lambda: one(len(self.index.intents)))
+        view("leasehold_suspects", "Calls of ended holders that nobody can tell the outcome of", ("reason",),
+             lambda: [((why,), n) for why, n in reasons(self.index).items()])  # fmt: skip
+        for name, (text, read) in self.inventories.views().items():
+            view(name, text, ("owner", "type"), read)
         view("leasehold_scan_corrections", "Keys the scan found wrong", (), lambda: one(sight.corrections))
         view("leasehold_owner_stopped", "1 while an owner is not called", ("owner", "state"),
              lambda: [((name, state), state != "calling") for name, state in self.owners.states().items()])  # fmt: skip

@@ -46,6 +46,26 @@ class Metrics:
         self.misconfigured = Counter(
             "leasehold_owner_misconfigured", "Answers that only an operator can mend", ["owner"], registry=registry
         )
+        self.questions = Counter(
+            "leasehold_owner_questions", "Lookups and listing pages asked of owners, by answer", ["owner", "answer"],
+            registry=registry,
+        )  # fmt: skip
+        self.intents = Counter(
+            "leasehold_intents_resolved", "Intents of ended holders, by what became of them", ["owner", "outcome"],
+            registry=registry,
+        )  # fmt: skip
+        self.scans = Counter(
+            "leasehold_inventory_scans", "Listings of owners, by how they ended", ["owner", "type", "result"],
+            registry=registry,
+        )  # fmt: skip
+        self.orphans = Counter(
+            "leasehold_orphans", "What an owner lists as ours and nobody had recorded, recorded", ["owner", "type"],
+            registry=registry,
+        )  # fmt: skip
+        self.closed = Counter(
+            "leasehold_closed", "Records of what the owner did not have any more, ended", ["owner", "type"],
+            registry=registry,
+        )  # fmt: skip
         self.struck = Counter("leasehold_struck", "Long-gone holders taken off the roster", registry=registry)
         self.late_returns = Counter(
             "leasehold_late_returns", "Holders that came back after the first send", registry=registry

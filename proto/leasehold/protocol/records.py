@@ -93,6 +93,8 @@ class IntentRecord(_Record, frozen=True):
     ``sent_as`` is the header under which the owner was told ``idempotency_key``; empty: it was not told, and the key
     is our call id. With a header, the key is either the call id of the record's own key, which nobody can guess, or
     one of the app's own choice. What an owner knows under a key of the app's choice may be another call's.
+
+    ``suspect`` is written by the collector: why it cannot tell what became of the call.
     """
 
     rule: str
@@ -102,6 +104,7 @@ class IntentRecord(_Record, frozen=True):
     resource: tuple[str, str, str] | None = None
     since: str = ""
     sent_as: str = ""
+    suspect: str = ""
 
 
 class TombstoneRecord(_Record, frozen=True):

@@ -20,6 +20,7 @@ import msgspec
 from leasehold.protocol.configuration import BadConfiguration, Mistake, Seconds, convert, read
 from leasehold.protocol.idempotency import IdempotencyKey
 from leasehold.protocol.idempotency import nonsense as key_nonsense
+from leasehold.protocol.lookups import Inventory, Lookup, inventory_nonsense, lookup_nonsense
 from leasehold.protocol.names import NAME_EXPECTED, ClassName, is_name
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.requests import GrpcCall, call_nonsense, not_metadata
@@ -216,10 +217,12 @@ class Limits(_Model, frozen=True):
 
 
 class Calls(_Model, frozen=True):
-    """Delete and read of one type, where it differs from the owner's."""
+    """Delete, read and lookup of one type, where they differ from the owner's; and how all of the type are listed."""
 
     delete: DeleteCall | None = None
     read: ReadCall | None = None
+    lookup: Lookup | None = None
+    inventory: Inventory | None = None
 
 
 class Owner(_Model, frozen=True):
@@ -241,6 +244,7 @@ class Owner(_Model, frozen=True):
     bearer_token_file: str | None = None
     headers: dict[str, str] = {}
     descriptor_set: str | None = None
+    lookup: Lookup | None = None
 
     def delete_of(self, kind: str) -> DeleteCall | None:
         """How resources of this type are deleted; ``None`` if they cannot be."""
@@ -251,6 +255,11 @@ class Owner(_Model, frozen=True):
         """How resources of this type are looked at; ``None`` if they cannot be."""
         special = self.types.get(kind)
         return (special.read if special else None) or self.read
+
+    def lookup_of(self, kind: str) -> Lookup | None:
+        """How one asks what became of a call that creates this type; ``None`` if one cannot."""
+        special = self.types.get(kind)
+        return (special.lookup if special else None) or self.lookup
 
 
 class RuleSet(_Model, frozen=True):
@@ -353,7 +362,7 @@ def _owner_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
         if not re.fullmatch(r"[^\s/@]+", host):
             yield f"hosts[{n}]", f"expected host or host:port, got {host!r}"
     yield from _endpoint_nonsense(owner)
-    yield from _calls_nonsense("", Calls(owner.delete, owner.read), owner)
+    yield from _calls_nonsense("", Calls(owner.delete, owner.read, owner.lookup), owner)
     for kind, calls in owner.types.items():
         yield from _calls_nonsense(f"types.{kind}.", calls, owner)
     yield from _metadata_nonsense(owner)
@@ -374,8 +383,12 @@ def _calls_nonsense(where: str, calls: Calls, owner: Owner) -> Iterator[tuple[st
     if calls.read is not None:
         yield from _call_nonsense(f"{where}read", calls.read, owner, etag=False)
         yield from _signs_nonsense(f"{where}read", calls.read)
+    if calls.lookup is not None:
+        yield from ((f"{where}lookup.{place}", problem) for place, problem in lookup_nonsense(calls.lookup))
+    if calls.inventory is not None:
+        yield from ((f"{where}inventory.{place}", problem) for place, problem in inventory_nonsense(calls.inventory))
     delete, read = calls.delete or owner.delete, calls.read or owner.read
-    if delete is not None and calls != Calls():
+    if delete is not None and (calls.delete is not None or calls.read is not None):
         yield from _pair_nonsense(where + ("delete" if calls.delete else "read"), delete, read)
 
 

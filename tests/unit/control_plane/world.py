@@ -66,10 +66,12 @@ class Owner:
     hang: bool = False
     seen_headers: list[dict[str, str]] = field(default_factory=list)
     address: str = ""
+    more_routes: list[web.RouteDef] = field(default_factory=list)
     _runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
         app = web.Application()
+        app.add_routes(self.more_routes)
         app.add_routes([web.get("/v1/{id:.+}", self._get), web.delete("/v1/{id:.+}", self._delete)])
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from leasehold.cli.inspect.explain import Explanation, explain, leases_of_interest
+from leasehold.cli.inspect.leftovers import LEFTOVERS
 from leasehold.cli.inspect.listings import LISTINGS, Listing
 from leasehold.cli.inspect.states import resource_view
 from leasehold.cli.inspect.survey import take, take_one
@@ -17,6 +18,8 @@ from leasehold.cli.target import RESOURCE, Failure, Target, pass_target
 from leasehold.protocol.errors import Compacted
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.names import LeaseId, Resource
+
+ALL: Mapping[str, Listing[Any]] = {**LISTINGS, **LEFTOVERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,10 @@ Examples:
   leasehold get resources --owner blob-store --state in-grace
   leasehold get holders -o json | jq '.[] | select(.status == "vanished")'
   leasehold get sweeps --state quarantined
+  leasehold get suspects
 """
 )
-@click.argument("what", type=click.Choice(sorted(LISTINGS)))
+@click.argument("what", type=click.Choice(sorted(ALL)))
 @click.option("--owner", help="Only of this owner.")
 @click.option("--type", "kind", help="Only of this type.")
 @click.option(
@@ -53,11 +57,14 @@ Examples:
 @output_option
 @pass_target
 def get(target: Target, what: str, owner: str | None, kind: str | None, state: str | None, output: str) -> None:
-    """List RESOURCES, HOLDERS, TOMBSTONES, SWEEPS, RULES, OWNERS or INTENTS as etcd has them.
+    """List RESOURCES, HOLDERS, TOMBSTONES, SWEEPS, RULES, OWNERS, INTENTS, SUSPECTS or ORPHANS as etcd has them.
+
+    SUSPECTS are creating calls of ended holders of which nobody knows what they created; ORPHANS are resources that no
+    rule saw created, but that an owner lists as ours.
 
     Everything printed was true together, at one revision of etcd.
     """
-    listing: Listing[Any] = LISTINGS[what]
+    listing = ALL[what]
     if state is not None and state not in listing.states:
         expected = f"one of {', '.join(listing.states)}" if listing.states else f"none: {what} have no state"
         raise click.BadParameter(f"expected {expected}; got {state!r}", param_hint="--state")

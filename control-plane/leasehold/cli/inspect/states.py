@@ -12,6 +12,7 @@ import msgspec
 
 from leasehold.cli.inspect.survey import Found, Survey
 from leasehold.protocol.names import ClassName, Holder, Resource
+from leasehold.protocol.orphans import rule_in
 from leasehold.protocol.records import EpochRecord, HolderKind, HoldRecord, SweepState
 from leasehold.protocol.rules import Mode, RuleSet, permitted_mode
 
@@ -171,7 +172,7 @@ def resource_view(picture: Survey, resource: Resource, rules: RuleSet | None) ->
 
 def mode_of(rules: RuleSet | None, name: str) -> Mode | None:
     """How far the collector may go by this rule; ``None`` if the rule or its owner is not known (so: no further)."""
-    rule = rules.rule(name) if rules else None
+    rule = rule_in(rules, name) if rules else None
     owner = rules.owner(rule.owner) if rules and rule else None
     return permitted_mode(rule, owner) if rule and owner else None
 

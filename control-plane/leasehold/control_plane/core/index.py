@@ -22,16 +22,28 @@ import msgspec
 from leasehold.control_plane.core.epochs import Seen
 from leasehold.control_plane.core.facts import ABSENT, Entry, Hold, HolderEntry, Source
 from leasehold.control_plane.core.grace_class import GraceClass
+from leasehold.control_plane.core.intents import Intents
 from leasehold.control_plane.core.lifecycle import SWEEPING, Facts, Grace, Holding, State, Step, Sweeping
 from leasehold.control_plane.core.lifecycle import TABLE as LIFECYCLE
 from leasehold.control_plane.core.policy import Policy
 from leasehold.control_plane.core.warmup import Attendance
 from leasehold.protocol.keyspace import Family, Key, Keyspace
-from leasehold.protocol.names import ClassName, Holder, LeaseId, OwnerName, Resource, Revision, RuleName, TypeName
+from leasehold.protocol.names import (
+    CallId,
+    ClassName,
+    Holder,
+    LeaseId,
+    OwnerName,
+    Resource,
+    Revision,
+    RuleName,
+    TypeName,
+)
 from leasehold.protocol.records import (
     ClusterRecord,
     EpochRecord,
     HoldRecord,
+    IntentRecord,
     ResourceRecord,
     RosterRecord,
     ShardRecord,
@@ -54,6 +66,7 @@ class Index:
     def __init__(self, keys: Keyspace) -> None:
         self.keys = keys
         self.policy = Policy()
+        self.intents = Intents()
         self.policy_changed = False
         self.armed = ABSENT
         self.cluster: tuple[Revision, ClusterRecord | None] = (ABSENT, None)
@@ -74,6 +87,7 @@ class Index:
             Family.RESOURCES: self._on_record,
             Family.HOLDS: self._on_hold,
             Family.REFS: self._on_ref,
+            Family.INTENTS: self._on_intent,
             Family.TOMBSTONES: self._on_tombstone,
             Family.SWEEPS: self._on_sweep,
             Family.PINS: self._on_pin,
@@ -83,7 +97,7 @@ class Index:
             Family.SHARDS: self._on_shard,
             Family.OWNERS: self._on_document,
             Family.RULES: self._on_document,
-        }  # intents and graves are nobody's evidence: not kept
+        }  # graves are nobody's evidence: not kept
 
     # --- events in ----------------------------------------------------------------------------------------------
 
@@ -189,6 +203,7 @@ class Index:
             yield keys.roster(holder), found.roster
         for each in list(self._classes.values()):
             yield from each.known(keys)
+        yield from self.intents.known(keys)
         yield keys.armed, self.armed
         yield keys.cluster, self.cluster[0]
         yield from [(keys.shard(n), revision) for n, (revision, _) in self.shards.items()]
@@ -233,6 +248,16 @@ class Index:
         # Renewals do not come here, only attaching and ending do; either may restart a grace.
         self._reconsider_all(found.resources)
         self._tidy_holder(key.holder, found)
+        return True
+
+    def _on_intent(self, key: Key, item: KeyValue, there: bool) -> bool:
+        holder, call = Holder(intern(key.holder)), CallId(key.parts[1])
+        if item.mod_revision <= self.intents.revision_of(holder, call):
+            return False
+        if there:
+            self.intents.put(holder, call, item.mod_revision, self._read(IntentRecord, item))
+        else:
+            self.intents.drop(holder, call)
         return True
 
     def _holder(self, holder: Holder) -> HolderEntry:

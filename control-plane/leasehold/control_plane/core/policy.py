@@ -14,6 +14,7 @@ import msgspec
 
 from leasehold.protocol.configuration import BadConfiguration, convert
 from leasehold.protocol.names import Resource, Revision
+from leasehold.protocol.orphans import is_orphan_rule, orphan_rule
 from leasehold.protocol.rules import Mode, Owner, Rule, RuleSet, checked, permitted_mode
 
 
@@ -94,6 +95,8 @@ class Policy:
         return standing
 
     def _judge(self, name: str) -> Standing:
+        if is_orphan_rule(name):
+            return self._judge_orphan(name)
         found = self._rules.get(name)
         if found is None or not isinstance(found.model, Rule):
             return Standing(None, why=found.why if found else f"there is no rule {name!r}")
@@ -104,6 +107,17 @@ class Policy:
         owner = theirs.model
         try:
             checked(RuleSet((owner,), (rule,)), "etcd")
+        except BadConfiguration as error:
+            return Standing(None, why=str(error))
+        return Standing(permitted_mode(rule, owner), rule, owner)
+
+    def _judge_orphan(self, name: str) -> Standing:
+        rule = orphan_rule(name, self.owner)
+        owner = self.owner(rule.owner) if rule else None
+        if rule is None or owner is None:
+            return Standing(None, why=f"no owner offers what {name!r} was found by")
+        try:
+            checked(RuleSet((owner,), ()), "etcd")
         except BadConfiguration as error:
             return Standing(None, why=str(error))
         return Standing(permitted_mode(rule, owner), rule, owner)

@@ -12,14 +12,13 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import aiohttp
 import jmespath
 from yarl import URL
 
 from leasehold.control_plane.owners.credentials import Credentials
-from leasehold.control_plane.owners.outcome import Answer, Verdict, of_delete, of_read, retry_after
+from leasehold.control_plane.owners.outcome import Answer, Fetched, Verdict, of_delete, of_read
 from leasehold.control_plane.owners.visit import Reply, Sign, visit
 from leasehold.protocol.names import Resource
 from leasehold.protocol.rules import DeleteCall, Owner, ReadCall, Source, Tls
@@ -27,17 +26,6 @@ from leasehold.protocol.templates import PathTemplate, UnsafeId
 
 LARGEST_ANSWER_BYTES = 1024 * 1024
 USER_AGENT = "leasehold-control-plane"
-
-
-@dataclass(frozen=True, slots=True)
-class _Response:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def reply(self, verdict: Verdict | None, method: str) -> Reply:
-        wait = retry_after(self.headers.get("Retry-After"), self.headers.get("Date"))
-        return Reply(verdict, f"{method} {self.status}", wait)
 
 
 class HttpOwner:
@@ -64,15 +52,26 @@ class HttpOwner:
             return await visit(self, self.owner, resource, incarnation, first=first)
         except UnsafeId as error:
             return Answer(Verdict.UNVERIFIABLE, f"nothing was sent: {error}")
-        except (ssl.SSLError, aiohttp.ClientSSLError) as error:
-            return Answer(Verdict.MISCONFIGURED, f"TLS: {error}")
-        except (aiohttp.ClientError, ConnectionError) as error:
-            return Answer(Verdict.UNKNOWN, f"{type(error).__name__}: {error}")
+        except aiohttp.ClientError as error:
+            return _trouble(error)
         except TimeoutError:
             raise  # an OSError, but about time: the caller's business
         except (OSError, ValueError) as error:
-            # A secret or certificate that cannot be read, or a header that cannot be sent.
-            return Answer(Verdict.MISCONFIGURED, str(error))
+            return _trouble(error)
+
+    async def fetch(self, target: str, method: str = "GET") -> Fetched | Answer:
+        """Ask for something that is no single resource, at an absolute path on the configured origin. Safe to repeat.
+
+        The caller bounds the time (``TimeoutError`` comes out as it is). An ``Answer`` says why there was none.
+        """
+        try:
+            return await self._request(method, target, {})
+        except aiohttp.ClientError as error:
+            return _trouble(error)
+        except TimeoutError:
+            raise
+        except (OSError, ValueError) as error:
+            return _trouble(error)
 
     async def read(self, resource: Resource, read: ReadCall) -> Reply:
         response = await self._call(read.method, read.path, resource, {})
@@ -81,17 +80,20 @@ class HttpOwner:
         if read.incarnation is not None:
             found = extract(read.incarnation, response.headers, response.body)
             signs["uid"] = Sign(found, Verdict.REPLACED)
-        reply = response.reply(of_read(response.status), read.method)
+        reply = _reply(response, of_read(response.status), read.method)
         return Reply(reply.verdict, reply.said, reply.retry_after, etag, signs)
 
     async def delete(self, resource: Resource, delete: DeleteCall, etag: str | None) -> Reply:
         headers = {"If-Match": etag} if etag is not None else {}
         response = await self._call(delete.method, delete.path, resource, headers)
-        return response.reply(of_delete(response.status), delete.method)
+        return _reply(response, of_delete(response.status), delete.method)
 
-    async def _call(self, method: str, path: str, resource: Resource, headers: Mapping[str, str]) -> _Response:
+    async def _call(self, method: str, path: str, resource: Resource, headers: Mapping[str, str]) -> Fetched:
         template = PathTemplate.compile(path)
-        url = URL(self._origin + template.expand(dict.fromkeys(template.names, resource.id)), encoded=True)
+        return await self._request(method, template.expand(dict.fromkeys(template.names, resource.id)), headers)
+
+    async def _request(self, method: str, target: str, headers: Mapping[str, str]) -> Fetched:
+        url = URL(self._origin + target, encoded=True)
         session = await self._ready()
         token = self._credentials.authorization()
         authorization = {} if token is None else {"Authorization": token}
@@ -105,7 +107,8 @@ class HttpOwner:
                 body += chunk
                 if len(body) > LARGEST_ANSWER_BYTES:
                     break  # not to be parsed any more; the status is what counts
-            return _Response(response.status, response.headers, bytes(body))
+            whole = len(body) <= LARGEST_ANSWER_BYTES
+            return Fetched(response.status, response.headers, bytes(body), whole)
 
     async def _ready(self) -> aiohttp.ClientSession:
         seen = self._credentials.tls_times()
@@ -125,6 +128,20 @@ class HttpOwner:
             self._session._retry_connection = False
             self._tls_seen = seen
         return self._session
+
+
+def _reply(response: Fetched, verdict: Verdict | None, method: str) -> Reply:
+    return Reply(verdict, f"{method} {response.status}", response.wait)
+
+
+def _trouble(error: aiohttp.ClientError | OSError | ValueError) -> Answer:
+    """What follows when there was no answer."""
+    if isinstance(error, ssl.SSLError | aiohttp.ClientSSLError):
+        return Answer(Verdict.MISCONFIGURED, f"TLS: {error}")
+    if isinstance(error, aiohttp.ClientError | ConnectionError):
+        return Answer(Verdict.UNKNOWN, f"{type(error).__name__}: {error}")
+    # A secret or certificate that cannot be read, or a header that cannot be sent.
+    return Answer(Verdict.MISCONFIGURED, str(error))
 
 
 def _context(tls: Tls) -> ssl.SSLContext:

@@ -5,6 +5,7 @@ Only "gone" ends a sweep well. Whatever is not in the table means "unknown": not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -41,6 +42,21 @@ class Answer:
     verdict: Verdict
     detail: str
     retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An owner's answer as it came. ``whole`` False: it was longer than we read."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    whole: bool = True
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds, if we were told to wait."""
+        return retry_after(self.headers.get("Retry-After"), self.headers.get("Date"))
 
 
 _GONE = frozenset({404, 410})

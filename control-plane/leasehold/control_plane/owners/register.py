@@ -8,7 +8,7 @@ from typing import Protocol
 
 from leasehold.control_plane.core.policy import Policy
 from leasehold.control_plane.owners.guard import OwnerGuard
-from leasehold.control_plane.owners.outcome import Answer
+from leasehold.control_plane.owners.outcome import Answer, Fetched
 from leasehold.protocol.names import Instant, Resource
 from leasehold.protocol.ports import Clock
 from leasehold.protocol.rules import Owner
@@ -19,6 +19,10 @@ class OwnerClient(Protocol):
 
     async def sweep(self, resource: Resource, incarnation: str, *, first: bool) -> Answer:
         """Delete one incarnation of a resource at its owner, safely repeatable."""
+        ...
+
+    async def fetch(self, target: str, method: str = "GET") -> Fetched | Answer:
+        """Ask for something that is no single resource; an ``Answer`` says why there was none."""
         ...
 
     async def close(self) -> None: ...
