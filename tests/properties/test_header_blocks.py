@@ -37,7 +37,8 @@ def test_what_is_remembered_is_what_would_be_decoded(steps: list[Step]) -> None:
     ours.allow(MAX_TABLE)
     for how, what in steps:
         if isinstance(what, int):
-            encoder.header_table_size = what  # said with the next block
+            if what != encoder.header_table_size:  # set twice to the same, hpack forgets to say it
+                encoder.header_table_size = what  # said with the next block
             continue
         block = b"" if how == "inserting" and not encoder.table_size_changes else encoder.encode(what)
         if how != "encoded":

@@ -132,9 +132,14 @@ class Reader:
     def _check_partial(self) -> None:
         if len(self.partial) > MAX_HEAD:
             raise Unfollowable("head-too-large")
+        self._check_beginning()
         if _BARE_END.search(self.partial):
             # Some readers take it for the end of the head. To wait for another one could be to wait for ever.
             raise Unfollowable(self._unreadable)
+
+    def _check_beginning(self) -> None:
+        """Whether what has come can be HTTP/1 at all."""
+        raise NotImplementedError
 
     def _feed_sized(self, data: bytes, start: int) -> int:
         end = min(start + self._remaining, len(data))
@@ -246,8 +251,7 @@ class RequestReader(Reader):
         """The upgrade was declined: HTTP/1 goes on."""
         self.expect = Expect.HEAD
 
-    def _check_partial(self) -> None:
-        super()._check_partial()
+    def _check_beginning(self) -> None:
         partial = self.partial
         line_end = partial.find(b"\n", 0, MAX_HEAD)
         if line_end >= 0:
@@ -343,8 +347,7 @@ class ResponseReader(Reader):
         self._end()
         return True
 
-    def _check_partial(self) -> None:
-        super()._check_partial()
+    def _check_beginning(self) -> None:
         if not self.partial.startswith(_STATUS_LINE[: len(self.partial)]):
             raise Unfollowable("bad-response")
 
