@@ -1,0 +1,99 @@
+"""Owners: how one is reached, and how a resource is looked at and deleted there."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import field
+
+from leasehold.protocol.configuration import Seconds
+from leasehold.protocol.requests import GrpcCall
+from leasehold.protocol.rules.sources import Model, Source
+
+
+class Precondition(StrEnum):
+    """What keeps a late delete from hitting a re-created namesake."""
+
+    IF_MATCH = "if-match"
+    NEVER_REUSED = "never-reused"
+    NONE = "none"
+
+
+class Tls(Model, frozen=True):
+    """How to reach an ``https`` endpoint: files in PEM. Without ``ca`` the system's certificates are trusted."""
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None
+
+
+class DeleteCall(Model, frozen=True):
+    """How a resource is deleted: by HTTP (``path``) or by a gRPC method. ``unsafe: true`` allows sweeping with
+    ``precondition: none``."""
+
+    path: str = ""
+    method: str = "DELETE"
+    precondition: Precondition = Precondition.NONE
+    unsafe: bool = False
+    grpc: GrpcCall | None = None
+
+
+class ReadCall(Model, frozen=True):
+    """How a resource is looked at: by HTTP (``path``) or by a gRPC method.
+
+    ``incarnation``: where the answer tells it; by HTTP the default is the ETag header. ``etag``, by gRPC only: where
+    the answer tells what a delete is conditional on; default is the incarnation's field, which then counts as an ETag.
+    """
+
+    path: str = ""
+    method: str = "GET"
+    incarnation: Source | None = None
+    grpc: GrpcCall | None = None
+    etag: Source | None = None
+
+
+class Limits(Model, frozen=True):
+    """What one owner is asked to bear, and how long a call to it may take."""
+
+    concurrency: int = 16
+    per_second: float = 200.0
+    timeout: Seconds = Seconds(10.0)
+
+
+class Calls(Model, frozen=True):
+    """Delete and read of one type, where it differs from the owner's."""
+
+    delete: DeleteCall | None = None
+    read: ReadCall | None = None
+
+
+class Owner(Model, frozen=True):
+    """A service that stores resources and can delete them.
+
+    ``hosts`` are the authorities or addresses by which callers reach it; ``endpoint`` is where the collector calls
+    it. ``headers`` and the bearer token go along with the collector's own calls only. ``descriptor_set`` is a file that
+    ``protoc --include_imports --descriptor_set_out`` wrote; it names the fields of gRPC messages.
+    """
+
+    name: str
+    hosts: tuple[str, ...]
+    endpoint: str
+    delete: DeleteCall | None = None
+    read: ReadCall | None = None
+    types: dict[str, Calls] = field(default_factory=dict)
+    limits: Limits = Limits()
+    tls: Tls | None = None
+    bearer_token_file: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    descriptor_set: str | None = None
+
+    def delete_of(self, kind: str) -> DeleteCall | None:
+        """How resources of this type are deleted; ``None`` if they cannot be."""
+        special = self.types.get(kind)
+        return (special.delete if special else None) or self.delete
+
+    def read_of(self, kind: str) -> ReadCall | None:
+        """How resources of this type are looked at; ``None`` if they cannot be."""
+        special = self.types.get(kind)
+        return (special.read if special else None) or self.read
