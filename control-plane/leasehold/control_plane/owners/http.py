@@ -4,7 +4,8 @@ Laws:
 
 - The id becomes path segments of a compiled template, on the configured origin. Redirects are not followed.
 - Nothing below us repeats a request.
-- Secrets are read again when their file changes. They go to this owner only.
+- What proves who we are is told in ``credentials``. A request that is turned away as unproven (401) is sent once more
+  where a fresh proof can be had: the owner said that it did nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import aiohttp
 import jmespath
 from yarl import URL
 
-from leasehold.control_plane.owners.credentials import Credentials
+from leasehold.control_plane.owners.credentials import Credentials, NoCredential, Outgoing
 from leasehold.control_plane.owners.outcome import Answer, Verdict, of_delete, of_read, retry_after
 from leasehold.control_plane.owners.visit import Reply, Sign, visit
 from leasehold.protocol.names import Resource
@@ -48,12 +49,16 @@ class HttpOwner:
         self._origin = owner.endpoint.rstrip("/")
         self._credentials = Credentials(owner)
         self._session: aiohttp.ClientSession | None = None
-        self._tls_seen: tuple[float, ...] = ()
+        self._tls_seen: tuple[int, ...] = ()
 
-    async def close(self) -> None:
+    async def _hang_up(self) -> None:
         session, self._session = self._session, None  # first, or who comes meanwhile closes a newer one
         if session is not None:
             await session.close()
+
+    async def close(self) -> None:
+        await self._hang_up()
+        await self._credentials.close()
 
     async def sweep(self, resource: Resource, incarnation: str, *, first: bool) -> Answer:
         """Delete one incarnation of a resource. The caller bounds the time (``TimeoutError`` comes out as it is).
@@ -64,6 +69,8 @@ class HttpOwner:
             return await visit(self, self.owner, resource, incarnation, first=first)
         except UnsafeId as error:
             return Answer(Verdict.UNVERIFIABLE, f"nothing was sent: {error}")
+        except NoCredential as error:
+            return Answer(error.verdict, str(error), error.retry_after)
         except (ssl.SSLError, aiohttp.ClientSSLError) as error:
             return Answer(Verdict.MISCONFIGURED, f"TLS: {error}")
         except (aiohttp.ClientError, ConnectionError) as error:
@@ -91,15 +98,21 @@ class HttpOwner:
 
     async def _call(self, method: str, path: str, resource: Resource, headers: Mapping[str, str]) -> _Response:
         template = PathTemplate.compile(path)
-        url = URL(self._origin + template.expand(dict.fromkeys(template.names, resource.id)), encoded=True)
+        url = self._origin + template.expand(dict.fromkeys(template.names, resource.id))
+        plain = Outgoing(method, url, {"User-Agent": USER_AGENT, **self.owner.headers, **headers})
+        proven = await self._credentials.prove(plain)
+        response = await self._send(proven)
+        if response.status == 401 and self._credentials.turned_away(proven):
+            response = await self._send(await self._credentials.prove(plain))
+        return response
+
+    async def _send(self, request: Outgoing) -> _Response:
         session = await self._ready()
-        token = self._credentials.authorization()
-        authorization = {} if token is None else {"Authorization": token}
-        everything = {"User-Agent": USER_AGENT, **self.owner.headers, **authorization, **headers}
         name = self.owner.tls.server_name if self.owner.tls else None
         async with session.request(
-            method, url, headers=everything, allow_redirects=False, server_hostname=name
-        ) as response:
+            request.method, URL(request.url, encoded=True), headers=request.headers, allow_redirects=False,
+            server_hostname=name,
+        ) as response:  # fmt: skip
             body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk
@@ -110,7 +123,7 @@ class HttpOwner:
     async def _ready(self) -> aiohttp.ClientSession:
         seen = self._credentials.tls_times()
         if self._session is not None and seen != self._tls_seen:
-            await self.close()
+            await self._hang_up()
         if self._session is None:
             connector = aiohttp.TCPConnector(
                 limit=self.owner.limits.concurrency, ssl=_context(self.owner.tls) if self.owner.tls else True

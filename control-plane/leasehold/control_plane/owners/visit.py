@@ -5,7 +5,7 @@ Laws:
 - With ``if-match`` nothing is deleted that was not just read and recognised: the delete carries the ETag of that very
   read. Another ``uid`` is a namesake: left alone. Another ``etag`` may be the same thing changed by somebody: refused.
 - "Deleted" counts once a read says so, where there is a read.
-- One visit sends at most one delete.
+- One visit sends at most one delete, not counting one that was turned away unlooked at (401).
 """
 
 from __future__ import annotations

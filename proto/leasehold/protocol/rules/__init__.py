@@ -4,13 +4,14 @@ A rule says which call creates, uses or deletes which resource; an owner says ho
 deleted there. Nothing that decides over deletion has a default that deletes: ``mode`` starts as ``observe`` and
 ``held_by`` must be said, because a wrong one deletes customers' data.
 
-``owners``, ``interception`` and ``sources`` are the models; ``owner_nonsense``, ``rule_nonsense`` and
+``owners``, ``proving``, ``interception`` and ``sources`` are the models; ``owner_nonsense``, ``rule_nonsense`` and
 ``source_nonsense`` find what is wrong with them; ``rule_set`` puts both together.
 """
 
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules.interception import Commit, GrpcMatch, Match, Mode, On, OnUnavailable, Rule
 from leasehold.protocol.rules.owners import Calls, DeleteCall, Limits, Owner, Precondition, ReadCall, Tls
+from leasehold.protocol.rules.proving import Auth, Aws, Basic, OAuth2
 from leasehold.protocol.rules.rule_set import (
     RuleSet,
     checked,
@@ -22,6 +23,9 @@ from leasehold.protocol.rules.rule_set import (
 from leasehold.protocol.rules.sources import Message, Side, Source
 
 __all__ = [
+    "Auth",
+    "Aws",
+    "Basic",
     "Calls",
     "Commit",
     "DeleteCall",
@@ -31,6 +35,7 @@ __all__ = [
     "Match",
     "Message",
     "Mode",
+    "OAuth2",
     "On",
     "OnUnavailable",
     "Owner",

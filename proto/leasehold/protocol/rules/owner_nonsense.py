@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from leasehold.protocol.names import NAME_EXPECTED, is_name
 from leasehold.protocol.requests import call_nonsense, not_metadata
 from leasehold.protocol.rules.owners import Calls, DeleteCall, Owner, Precondition, ReadCall
+from leasehold.protocol.rules.proving import auth_nonsense, header_files_nonsense
 from leasehold.protocol.rules.source_nonsense import source_nonsense, template_nonsense
 from leasehold.protocol.rules.sources import Side
 
@@ -26,6 +27,7 @@ def owner_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
     for kind, calls in owner.types.items():
         yield from _calls_nonsense(f"types.{kind}.", calls, owner)
     yield from _metadata_nonsense(owner)
+    yield from _proof_nonsense(owner)
     limits = owner.limits
     for field, value in (
         ("concurrency", limits.concurrency),
@@ -63,14 +65,28 @@ def _call_nonsense(where: str, call: DeleteCall | ReadCall, owner: Owner, *, eta
 
 def _metadata_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
     """What only an owner called by gRPC cannot have."""
-    every = (Calls(owner.delete, owner.read), *owner.types.values())
-    if not any(call is not None and call.grpc is not None for calls in every for call in (calls.delete, calls.read)):
+    if not owner.speaks_grpc:
         return
+    for name in owner.header_files:
+        if problem := not_metadata(name, "a"):
+            yield f"header_files.{name}", f"it goes along as gRPC metadata: {problem}"
     for name, value in owner.headers.items():
         if problem := not_metadata(name, value):
             yield f"headers.{name}", f"it goes along as gRPC metadata: {problem}"
     if owner.endpoint.count("/") > 2 and owner.endpoint.split("/", 3)[3]:
         yield "endpoint", f"gRPC knows no path prefix: expected an endpoint without one, got {owner.endpoint!r}"
+
+
+def _proof_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
+    if owner.auth is not None:
+        for where, problem in auth_nonsense(owner.auth, grpc=owner.speaks_grpc):
+            yield f"auth.{where}".rstrip("."), problem
+        if owner.bearer_token_file is not None:
+            yield "auth", "expected only one of auth and bearer_token_file"
+    authorized = owner.auth is not None or owner.bearer_token_file is not None
+    yield from header_files_nonsense(owner.header_files, owner.headers, authorized=authorized)
+    if owner.tls is not None and owner.tls.key is not None and owner.tls.cert is None:
+        yield "tls.key", "expected a cert beside the key"
 
 
 def _signs_nonsense(where: str, read: ReadCall) -> Iterator[tuple[str, str]]:

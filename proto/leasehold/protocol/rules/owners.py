@@ -8,6 +8,7 @@ from msgspec import field
 
 from leasehold.protocol.configuration import Seconds
 from leasehold.protocol.requests import GrpcCall
+from leasehold.protocol.rules.proving import Auth
 from leasehold.protocol.rules.sources import Model, Source
 
 
@@ -72,7 +73,8 @@ class Owner(Model, frozen=True):
     """A service that stores resources and can delete them.
 
     ``hosts`` are the authorities or addresses by which callers reach it; ``endpoint`` is where the collector calls
-    it. ``headers`` and the bearer token go along with the collector's own calls only. ``descriptor_set`` is a file that
+    it. What proves who asks goes along with the collector's own calls only: ``headers``, ``header_files`` (a header's
+    value each), and one of ``bearer_token_file`` and ``auth``. ``descriptor_set`` is a file that
     ``protoc --include_imports --descriptor_set_out`` wrote; it names the fields of gRPC messages.
     """
 
@@ -85,8 +87,16 @@ class Owner(Model, frozen=True):
     limits: Limits = Limits()
     tls: Tls | None = None
     bearer_token_file: str | None = None
+    auth: Auth | None = None
+    header_files: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     descriptor_set: str | None = None
+
+    @property
+    def speaks_grpc(self) -> bool:
+        """Whether any of its calls is a gRPC call."""
+        every = (Calls(self.delete, self.read), *self.types.values())
+        return any(call is not None and call.grpc is not None for calls in every for call in (calls.delete, calls.read))
 
     def delete_of(self, kind: str) -> DeleteCall | None:
         """How resources of this type are deleted; ``None`` if they cannot be."""
