@@ -33,6 +33,7 @@ from leasehold.control_plane.owners.faces import Faces
 from leasehold.control_plane.owners.grpc import GrpcOwner
 from leasehold.control_plane.owners.http import HttpOwner
 from leasehold.control_plane.owners.register import Owners
+from leasehold.control_plane.owners.verifier import Verifier
 from leasehold.control_plane.reaper import Reaper
 from leasehold.control_plane.roster import Roster
 from leasehold.control_plane.sweeper import Sweeper
@@ -69,14 +70,15 @@ class ControlPlane:
         )  # fmt: skip
         self.brake = Brake(client, client, keys, index, clock, replica=config.replica, deadline=deadline)
         self.owners = Owners(index.policy, clock, connect)
+        verifier = Verifier(self.owners, clock, metrics)
         reaper = Reaper(
             client, keys, index, Witness(client, keys, index, deadline=deadline), self.leadership.authority, metrics,
-            deadline=deadline,
+            verifier, deadline=deadline, may_prepare=self._may_prepare_now,
         )  # fmt: skip
         graces = Graces(client, client, keys, index, clock, self.leadership.authority, deadline=deadline)
         sweeper = Sweeper(
             client, keys, index, clock, self.leadership, self.owners, Graves(client, clock, deadline=deadline), metrics,
-            deadline=deadline, jitter=jitter, opens=self._may_prepare,
+            verifier, deadline=deadline, jitter=jitter, opens=self._may_prepare,
         )  # fmt: skip
         roster = Roster(
             client, keys, index, clock, self.leadership.authority, metrics, deadline=deadline,
@@ -150,6 +152,10 @@ class ControlPlane:
 
     def _may_prepare(self) -> Instant | None:
         return self.collector.may_prepare()
+
+    def _may_prepare_now(self) -> bool:
+        opens = self._may_prepare()
+        return opens is not None and opens <= self.clock.now()
 
     # --- what is told ---------------------------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ from leasehold.protocol.names import Instant, Resource, Revision
 from leasehold.protocol.ports import Clock
 
 TRANSACTIONS_AT_ONCE = 32
+PREPARES_AT_ONCE = 64
+"""More, because some of them ask an owner first."""
 SWEEPS_AT_ONCE = 512
 """Over all owners; each has its own limit besides."""
 QUARANTINE_SPREAD_SECONDS = 60.0
@@ -70,12 +72,14 @@ class Collector:
             Step.CONDEMN: crew(Step.CONDEMN, reaper.condemn, brake.may_condemn),
             Step.REVIVE: crew(Step.REVIVE, reaper.revive, lambda: ALWAYS),
             Step.PREPARE: Crew(
-                Step.PREPARE, reaper.prepare, clock, limit=TRANSACTIONS_AT_ONCE, jitter=jitter, gate=self.may_prepare
+                Step.PREPARE, reaper.prepare, clock, limit=PREPARES_AT_ONCE, jitter=jitter, gate=self.may_prepare,
+                room=owners.room_to_verify, reopens=owners.reopens,
             ),
             Step.SWEEP: crew(
                 Step.SWEEP, sweeper.sweep, brake.may_sweep, SWEEPS_AT_ONCE, room=owners.room, reopens=owners.reopens
             ),
-        }
+        }  # fmt: skip
+        owners.on_freed = self._on_freed
 
     def may_prepare(self) -> Instant | None:
         """From when on sweeps may be prepared and first sent; ``None``: not until something changes."""
@@ -133,6 +137,11 @@ class Collector:
             self._brake.on_gap("leadership was gained")
             self._feed_everything()
         self._wake()
+
+    def _on_freed(self) -> None:
+        """An owner answered: each of those that call owners may have been waiting for that."""
+        self.crews[Step.PREPARE].nudge()
+        self.crews[Step.SWEEP].nudge()
 
     async def run(self) -> None:
         """All stages, until cancelled."""

@@ -99,12 +99,19 @@ class Crew:
 
     def _begin(self, tasks: asyncio.TaskGroup) -> None:
         while self._busy < self._limit:
-            resource = self.backlog.take(self._now(), self._room)
+            resource = self.backlog.take(self._now(), self._has_room)
             if resource is None:
                 return
             self._full = False
             self._busy += 1
             tasks.create_task(self._carry_out(resource))
+
+    def _has_room(self, lane: str, in_hand: int) -> bool:
+        # No lane may have more in hand than is left free. So whoever comes, however late, finds room, and many greedy
+        # lanes end up with the same share each.
+        if self._room is not always_room and in_hand >= self._limit - self._busy:
+            return False
+        return self._room(lane, in_hand)
 
     def _next(self, opens: Instant | None) -> Instant | None:
         if opens is None or opens > self._now():

@@ -46,6 +46,14 @@ class Metrics:
         self.misconfigured = Counter(
             "leasehold_owner_misconfigured", "Answers that only an operator can mend", ["owner"], registry=registry
         )
+        self.verifications = Counter(
+            "leasehold_owner_verifications", "Answers to whether something is in use", ["owner", "verdict"],
+            registry=registry,
+        )  # fmt: skip
+        self.vetoed = Counter(
+            "leasehold_vetoed", "Resources kept because their owner said that they are in use", ["owner", "step"],
+            registry=registry,
+        )  # fmt: skip
         self.struck = Counter("leasehold_struck", "Long-gone holders taken off the roster", registry=registry)
         self.late_returns = Counter(
             "leasehold_late_returns", "Holders that came back after the first send", registry=registry

@@ -54,13 +54,17 @@ class Thing:
 
 @dataclass
 class Owner:
-    """``GET`` and ``DELETE /v1/<id>`` with uids, ETags and ``If-Match``; ``answers`` are given to deletes first."""
+    """``GET`` and ``DELETE /v1/<id>`` with uids, ETags and ``If-Match``; ``answers`` are given to deletes first.
+
+    ``GET /in-use/<id>`` says ``used[id]``: ``{"used": true}`` and so on, or whatever response stands there.
+    """
 
     things: dict[str, Thing] = field(default_factory=dict)
     ledger: list[tuple[str, str, float]] = field(default_factory=list)
     gone_at: dict[str, float] = field(default_factory=dict)
     answers: list[web.Response | Callable[[], Awaitable[web.Response]]] = field(default_factory=list)
     read_answers: list[web.Response] = field(default_factory=list)
+    used: dict[str, object] = field(default_factory=dict)
     before_delete: Callable[[str], None] | None = None
     lie: int | None = None
     hang: bool = False
@@ -71,6 +75,7 @@ class Owner:
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.add_routes([web.get("/v1/{id:.+}", self._get), web.delete("/v1/{id:.+}", self._delete)])
+        app.add_routes([web.get("/in-use/{id:.+}", self._in_use)])
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -98,6 +103,15 @@ class Owner:
         if thing is None:
             return web.Response(status=404)
         return web.json_response({"uid": thing.uid}, headers={"ETag": thing.etag})
+
+    async def _in_use(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        self.ledger.append(("ASK", name, time.monotonic()))
+        said = self.used.get(name, False)
+        said = said() if callable(said) else said
+        if said == "hang":
+            await asyncio.sleep(60)
+        return web.Response(status=said) if type(said) is int else web.json_response({"used": said})
 
     async def _delete(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]

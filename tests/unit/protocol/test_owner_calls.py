@@ -56,3 +56,34 @@ def test_if_match_by_grpc_needs_an_etag_on_both_sides() -> None:
             '"{id}"}}}\n', '"{id}"}}, incarnation: {grpc: {field: etag}}}\n'
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ('{path: "/v1", json: used}', "verify.path: expected {id}"),
+        ('{path: "/{id}"}', "verify: expected json, or both in_use and not_in_use"),
+        ('{path: "/{id}", in_use: [200]}', "verify: expected json, or both in_use and not_in_use"),
+        ('{path: "/{id}", json: "a["}', "verify.json: expected a JMESPath"),
+        ('{path: "/{id}", method: get, json: a}', "verify.method: expected an upper-case"),
+        ('{path: "/{id}", in_use: [200], not_in_use: [200]}', "verify.not_in_use[0]: expected no code that means"),
+        ('{path: "/{id}", in_use: [200], not_in_use: [403]}', "verify.not_in_use[0]: expected 200 to 299, 404"),
+        ('{path: "/{id}", in_use: [500], not_in_use: [404]}', "verify.in_use[0]: expected a response code from 200"),
+    ],
+)  # fmt: skip
+def test_a_question_that_could_mislead_is_named_with_its_place(said: str, expected: str) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        load(GOOD.replace("limits:", f"verify: {said}\n    limits:"))
+    [mistake] = caught.value.mistakes
+    assert str(mistake).startswith(f"rules.yaml: owners[0].{expected}")
+
+
+def test_a_type_may_be_asked_about_differently() -> None:
+    said = (
+        'verify: {path: "/{id}", json: used}\n    types: {folder: {verify: {path: "/f/{id}", json: used}}}\n    limits:'
+    )
+    [owner] = load(GOOD.replace("limits:", said)).owners
+    assert owner.is_asked
+    paths = [call.path for kind in ("blob", "folder") if (call := owner.verify_of(kind))]
+    assert paths == ["/{id}", "/f/{id}"]
+    assert load().owners[0].verify_of("blob") is None

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from leasehold.control_plane.owners.outcome import Answer
-from leasehold.control_plane.owners.register import OwnerClient
+from leasehold.control_plane.owners.register import Deleter, OwnerClient
 from leasehold.protocol.names import Resource
-from leasehold.protocol.rules import Owner
+from leasehold.protocol.rules import Owner, VerifyCall
 
 
 class Faces:
     """One owner. Either client connects only when it is used."""
 
-    def __init__(self, owner: Owner, *, http: OwnerClient, grpc: OwnerClient) -> None:
+    def __init__(self, owner: Owner, *, http: OwnerClient, grpc: Deleter) -> None:
         self._owner, self._http, self._grpc = owner, http, grpc
 
     async def sweep(self, resource: Resource, incarnation: str, *, first: bool) -> Answer:
         """Delete one incarnation of a resource at its owner, safely repeatable."""
         delete = self._owner.delete_of(resource.type)
-        client = self._http if delete is None or delete.grpc is None else self._grpc
+        client: Deleter = self._http if delete is None or delete.grpc is None else self._grpc
         return await client.sweep(resource, incarnation, first=first)
+
+    async def verify(self, resource: Resource, call: VerifyCall) -> Answer:
+        """Whether a resource is in use after all."""
+        return await self._http.verify(resource, call)
 
     async def close(self) -> None:
         await self._http.close()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -21,9 +21,10 @@ from yarl import URL
 
 from leasehold.control_plane.owners.credentials import Credentials, NoCredential, Outgoing
 from leasehold.control_plane.owners.outcome import Answer, Verdict, of_delete, of_read, retry_after
+from leasehold.control_plane.owners.outcome_verify import of_verify
 from leasehold.control_plane.owners.visit import Reply, Sign, visit
 from leasehold.protocol.names import Resource
-from leasehold.protocol.rules import DeleteCall, Owner, ReadCall, Source, Tls
+from leasehold.protocol.rules import DeleteCall, Owner, ReadCall, Source, Tls, VerifyCall
 from leasehold.protocol.templates import PathTemplate, UnsafeId
 
 LARGEST_ANSWER_BYTES = 1024 * 1024
@@ -65,21 +66,16 @@ class HttpOwner:
 
         ``first``: no earlier attempt was sent. Safe to repeat, as far as the owner's precondition goes.
         """
-        try:
-            return await visit(self, self.owner, resource, incarnation, first=first)
-        except UnsafeId as error:
-            return Answer(Verdict.UNVERIFIABLE, f"nothing was sent: {error}")
-        except NoCredential as error:
-            return Answer(error.verdict, str(error), error.retry_after)
-        except (ssl.SSLError, aiohttp.ClientSSLError) as error:
-            return Answer(Verdict.MISCONFIGURED, f"TLS: {error}")
-        except (aiohttp.ClientError, ConnectionError) as error:
-            return Answer(Verdict.UNKNOWN, f"{type(error).__name__}: {error}")
-        except TimeoutError:
-            raise  # an OSError, but about time: the caller's business
-        except (OSError, ValueError) as error:
-            # A secret or certificate that cannot be read, or a header that cannot be sent.
-            return Answer(Verdict.MISCONFIGURED, str(error))
+        return await _answered(visit(self, self.owner, resource, incarnation, first=first))
+
+    async def verify(self, resource: Resource, call: VerifyCall) -> Answer:
+        """Whether a resource is in use after all. Bounded by the caller; safe to repeat."""
+        return await _answered(self._verify(resource, call))
+
+    async def _verify(self, resource: Resource, call: VerifyCall) -> Answer:
+        response = await self._call(call.method, call.path, resource, {})
+        reply = response.reply(None, call.method)
+        return Answer(of_verify(call, response.status, response.body), f"verify: {reply.said}", reply.retry_after)
 
     async def read(self, resource: Resource, read: ReadCall) -> Reply:
         response = await self._call(read.method, read.path, resource, {})
@@ -138,6 +134,25 @@ class HttpOwner:
             self._session._retry_connection = False
             self._tls_seen = seen
         return self._session
+
+
+async def _answered(call: Awaitable[Answer]) -> Answer:
+    """What follows from a call that failed: the one place where failures become verdicts."""
+    try:
+        return await call
+    except UnsafeId as error:
+        return Answer(Verdict.UNVERIFIABLE, f"nothing was sent: {error}")
+    except NoCredential as error:
+        return Answer(error.verdict, str(error), error.retry_after)
+    except (ssl.SSLError, aiohttp.ClientSSLError) as error:
+        return Answer(Verdict.MISCONFIGURED, f"TLS: {error}")
+    except (aiohttp.ClientError, ConnectionError) as error:
+        return Answer(Verdict.UNKNOWN, f"{type(error).__name__}: {error}")
+    except TimeoutError:
+        raise  # an OSError, but about time: the caller's business
+    except (OSError, ValueError) as error:
+        # A secret or certificate that cannot be read, or a header that cannot be sent.
+        return Answer(Verdict.MISCONFIGURED, str(error))
 
 
 def _context(tls: Tls) -> ssl.SSLContext:

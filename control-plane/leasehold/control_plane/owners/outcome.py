@@ -30,6 +30,10 @@ class Verdict(StrEnum):
     """It cannot be told whether what is there is what was recorded: never deleted, quarantine."""
     WAIT = "wait"
     """Later, as told."""
+    IN_USE = "in-use"
+    """Asked whether it is in use: yes. Vetoes."""
+    NOT_IN_USE = "not-in-use"
+    """Asked whether it is in use: no."""
     UNKNOWN = "unknown"
     """It may or may not have happened."""
 

@@ -10,7 +10,7 @@ deleted there. Nothing that decides over deletion has a default that deletes: ``
 
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules.interception import Commit, GrpcMatch, Match, Mode, On, OnUnavailable, Rule
-from leasehold.protocol.rules.owners import Calls, DeleteCall, Limits, Owner, Precondition, ReadCall, Tls
+from leasehold.protocol.rules.owners import Calls, DeleteCall, Limits, Owner, Precondition, ReadCall, Tls, VerifyCall
 from leasehold.protocol.rules.proving import Auth, Aws, Basic, OAuth2
 from leasehold.protocol.rules.rule_set import (
     RuleSet,
@@ -46,6 +46,7 @@ __all__ = [
     "Side",
     "Source",
     "Tls",
+    "VerifyCall",
     "checked",
     "load_rules",
     "permitted_mode",

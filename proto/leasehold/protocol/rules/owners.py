@@ -54,6 +54,20 @@ class ReadCall(Model, frozen=True):
     etag: Source | None = None
 
 
+class VerifyCall(Model, frozen=True):
+    """Asks the owner, by HTTP, whether a resource is in use after all.
+
+    ``in_use`` and ``not_in_use`` are status codes; ``json`` is a JMESPath expression over the body of any other 2xx
+    answer: ``true`` is in use, ``false`` is not. Whatever else is answered is unknown, and keeps.
+    """
+
+    path: str
+    method: str = "GET"
+    in_use: tuple[int, ...] = ()
+    not_in_use: tuple[int, ...] = ()
+    json: str | None = None
+
+
 class Limits(Model, frozen=True):
     """What one owner is asked to bear, and how long a call to it may take."""
 
@@ -63,10 +77,11 @@ class Limits(Model, frozen=True):
 
 
 class Calls(Model, frozen=True):
-    """Delete and read of one type, where it differs from the owner's."""
+    """The calls about one type, where they differ from the owner's."""
 
     delete: DeleteCall | None = None
     read: ReadCall | None = None
+    verify: VerifyCall | None = None
 
 
 class Owner(Model, frozen=True):
@@ -83,6 +98,7 @@ class Owner(Model, frozen=True):
     endpoint: str
     delete: DeleteCall | None = None
     read: ReadCall | None = None
+    verify: VerifyCall | None = None
     types: dict[str, Calls] = field(default_factory=dict)
     limits: Limits = Limits()
     tls: Tls | None = None
@@ -98,6 +114,11 @@ class Owner(Model, frozen=True):
         every = (Calls(self.delete, self.read), *self.types.values())
         return any(call is not None and call.grpc is not None for calls in every for call in (calls.delete, calls.read))
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether it is asked, of any type, whether something is in use."""
+        return self.verify is not None or any(calls.verify is not None for calls in self.types.values())
+
     def delete_of(self, kind: str) -> DeleteCall | None:
         """How resources of this type are deleted; ``None`` if they cannot be."""
         special = self.types.get(kind)
@@ -107,3 +128,8 @@ class Owner(Model, frozen=True):
         """How resources of this type are looked at; ``None`` if they cannot be."""
         special = self.types.get(kind)
         return (special.read if special else None) or self.read
+
+    def verify_of(self, kind: str) -> VerifyCall | None:
+        """How it is asked whether a resource of this type is in use; ``None`` if it cannot be asked."""
+        special = self.types.get(kind)
+        return (special.verify if special else None) or self.verify
