@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from leasehold.control_plane.core.backlog import backoff_ceiling
+from leasehold.control_plane.core.backlog import attempts_within, backoff_ceiling
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step
 from leasehold.control_plane.crew import Again, At, Done, Outcome
@@ -47,12 +47,9 @@ from leasehold.protocol.records import (
     Unreadable,
     decode,
 )
+from leasehold.protocol.rules import Retries
 from leasehold.protocol.transactions import Authority
 
-ATTEMPTS = 100
-"""With full jitter up to an hour that is about two days; the count stands in etcd and survives us."""
-REFUSALS = 5
-SLOW_SECONDS = 3600.0
 CLOSED_SECONDS = 30.0
 """How often a first send that must wait looks again by itself. What ends the wait (arming, the end of a gap) offers
 everything anew, so this only bounds a mistake."""
@@ -69,10 +66,17 @@ class _Sweep:
     revision: Revision
     record: SweepRecord
     owner: str
+    retries: Retries
 
     @property
     def retry(self) -> float:
-        return backoff_ceiling(self.record.attempt)
+        """The ceiling of the next wait, in seconds."""
+        return backoff_ceiling(self.record.attempt, self.retries.first, self.retries.longest)
+
+    @property
+    def spent(self) -> bool:
+        """Whether its owner's budget of attempts is used up. The count stands in etcd and survives us."""
+        return self.record.attempt >= attempts_within(self.retries.budget, self.retries.first, self.retries.longest)
 
 
 class Sweeper:
@@ -113,7 +117,8 @@ class Sweeper:
     def patience(self, resource: Resource) -> float:
         """How long a resource that its owner refused to delete is left alone before it is condemned again."""
         refusals = self._refusals.get(resource, 0)
-        return backoff_ceiling(refusals) * self._jitter() if refusals else 0.0
+        retries = self._retries(resource.owner)
+        return backoff_ceiling(refusals, retries.first, retries.longest) * self._jitter() if refusals else 0.0
 
     def forget_gone(self) -> None:
         """Refusals are remembered only of resources that still exist."""
@@ -133,7 +138,12 @@ class Sweeper:
         except Unreadable as error:
             log.error("sweep_unreadable", resource=str(resource), error=str(error))
             return Done()  # listed by the index; blocked until somebody mends it
-        return await self._next(_Sweep(resource, item.mod_revision, record, resource.owner))
+        retries = self._retries(resource.owner)
+        return await self._next(_Sweep(resource, item.mod_revision, record, resource.owner, retries))
+
+    def _retries(self, owner: str) -> Retries:
+        office = self._owners.get(owner)
+        return office.owner.retries if office is not None else Retries()
 
     # --- before the call ----------------------------------------------------------------------------------------
 
@@ -176,7 +186,7 @@ class Sweeper:
         if isinstance(written, Refused):
             self._metrics.refused.labels("send").inc()
             return Again()  # read anew: a beacon that is back aborts, a lost fence ends it
-        sent = _Sweep(sweep.resource, written.revision, attempt, sweep.owner)
+        sent = _Sweep(sweep.resource, written.revision, attempt, sweep.owner, sweep.retries)
         log.info(
             "sweep_sent", **_about(sent), holders=list(attempt.holders), read_at=attempt.revision,
             tombstone=attempt.tombstone_revision, epoch=attempt.epoch, fence=by.fence,
@@ -257,7 +267,7 @@ class Sweeper:
                 self._metrics.misconfigured.labels(sweep.owner).inc()
                 log.error("owner_misconfigured", owner=sweep.owner, detail=detail, alert=True)
             return await self._hold_back(sweep, by, verdict, detail)
-        if sweep.record.attempt >= ATTEMPTS:
+        if sweep.spent:
             return await self._hold_back(sweep, by, "budget", detail)
         return await self._later(sweep, by, answer)
 
@@ -288,7 +298,7 @@ class Sweeper:
 
     async def _refused(self, sweep: _Sweep, by: Authority, answer: Answer) -> Outcome:
         refusals = self._refusals[sweep.resource] = self._refusals.get(sweep.resource, 0) + 1
-        if refusals >= REFUSALS:
+        if refusals >= sweep.retries.refusals:
             return await self._hold_back(sweep, by, Verdict.REFUSED, answer.detail)
         if sweep.record.attempt > 1:
             # Perhaps refused *because* an earlier delete is being carried out. Aborting would let somebody hold it.
@@ -314,12 +324,14 @@ class Sweeper:
 
     async def _hold_back(self, sweep: _Sweep, by: Authority, reason: str, detail: str) -> Outcome:
         """Quarantine: visible, and tried again slowly for ever."""
-        if sweep.record.state is not SweepState.QUARANTINED or sweep.record.outcome != f"{reason}: {detail}":
-            if not await self._note(sweep, by, SweepState.QUARANTINED, reason, detail):
-                return Again()
+        known = sweep.record.outcome == f"{reason}: {detail}"  # a slow retry that ended like the last one
+        noted = known and sweep.record.state is SweepState.QUARANTINED
+        if not noted and not await self._note(sweep, by, SweepState.QUARANTINED, reason, detail):
+            return Again()
+        if not known:
             self._metrics.quarantined.labels(sweep.owner, reason).inc()
             log.warning("quarantined", **_about(sweep), reason=reason, detail=detail, fence=by.fence)
-        return At(Instant(self._now() + SLOW_SECONDS * (0.5 + self._jitter() / 2)))
+        return At(Instant(self._now() + sweep.retries.slow * (0.5 + self._jitter() / 2)))
 
     async def _note(self, sweep: _Sweep, by: Authority, state: SweepState, reason: str, detail: str) -> bool:
         noted = msgspec.structs.replace(sweep.record, state=state, outcome=f"{reason}: {detail}", since=written_now())

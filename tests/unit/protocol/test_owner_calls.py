@@ -78,6 +78,24 @@ def test_a_question_that_could_mislead_is_named_with_its_place(said: str, expect
     assert str(mistake).startswith(f"rules.yaml: owners[0].{expected}")
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("{first: 10ms}", "first: expected 0.1s to 86400s, got 0.01s"),
+        ("{first: 2h}", "longest: expected 7200s to 604800s, got 3600s"),
+        ("{budget: 30m}", "budget: expected 3600s to"),
+        ("{budget: 400d}", "budget: expected 3600s to"),
+        ("{refusals: 0}", "refusals: expected 1 to 1000, got 0"),
+        ("{slow: 0s}", "slow: expected 1s to"),
+    ],
+)
+def test_retries_that_make_no_sense_are_named(said: str, expected: str) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        load(GOOD.replace("limits:", f"retries: {said}\n    limits:"))
+    [mistake] = caught.value.mistakes
+    assert str(mistake).startswith(f"rules.yaml: owners[0].retries.{expected}")
+
+
 def test_a_type_may_be_asked_about_differently() -> None:
     said = (
         'verify: {path: "/{id}", json: used}\n    types: {folder: {verify: {path: "/f/{id}", json: used}}}\n    limits:'

@@ -10,7 +10,17 @@ deleted there. Nothing that decides over deletion has a default that deletes: ``
 
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules.interception import Commit, GrpcMatch, Match, Mode, On, OnUnavailable, Rule
-from leasehold.protocol.rules.owners import Calls, DeleteCall, Limits, Owner, Precondition, ReadCall, Tls, VerifyCall
+from leasehold.protocol.rules.owners import (
+    Calls,
+    DeleteCall,
+    Limits,
+    Owner,
+    Precondition,
+    ReadCall,
+    Retries,
+    Tls,
+    VerifyCall,
+)
 from leasehold.protocol.rules.proving import Auth, Aws, Basic, OAuth2
 from leasehold.protocol.rules.rule_set import (
     RuleSet,
@@ -41,6 +51,7 @@ __all__ = [
     "Owner",
     "Precondition",
     "ReadCall",
+    "Retries",
     "Rule",
     "RuleSet",
     "Side",

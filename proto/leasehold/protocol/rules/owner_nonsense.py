@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from leasehold.protocol.names import NAME_EXPECTED, is_name
 from leasehold.protocol.requests import call_nonsense, not_metadata
 from leasehold.protocol.rules.asking import verify_nonsense
-from leasehold.protocol.rules.owners import Calls, DeleteCall, Owner, Precondition, ReadCall
+from leasehold.protocol.rules.owners import Calls, DeleteCall, Owner, Precondition, ReadCall, Retries
 from leasehold.protocol.rules.proving import auth_nonsense, header_files_nonsense
 from leasehold.protocol.rules.source_nonsense import source_nonsense, template_nonsense
 from leasehold.protocol.rules.sources import Side
@@ -29,6 +29,7 @@ def owner_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
         yield from _calls_nonsense(f"types.{kind}.", calls, owner)
     yield from _metadata_nonsense(owner)
     yield from _proof_nonsense(owner)
+    yield from _retries_nonsense(owner.retries)
     limits = owner.limits
     for field, value in (
         ("concurrency", limits.concurrency),
@@ -37,6 +38,20 @@ def owner_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
     ):
         if value <= 0:
             yield f"limits.{field}", f"expected more than 0, got {value:g}"
+
+
+def _retries_nonsense(retries: Retries) -> Iterator[tuple[str, str]]:
+    for field, least, most in (
+        ("first", 0.1, 86400.0),
+        ("longest", float(retries.first), 7 * 86400.0),
+        ("budget", float(retries.longest), 365 * 86400.0),
+        ("refusals", 1, 1000),
+        ("slow", 1.0, 30 * 86400.0),
+    ):
+        value = getattr(retries, field)
+        if not least <= value <= most:
+            unit = "" if field == "refusals" else "s"
+            yield f"retries.{field}", f"expected {least:g}{unit} to {most:g}{unit}, got {value:g}{unit}"
 
 
 def _calls_nonsense(where: str, calls: Calls, owner: Owner) -> Iterator[tuple[str, str]]:

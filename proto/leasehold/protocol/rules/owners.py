@@ -76,6 +76,22 @@ class Limits(Model, frozen=True):
     timeout: Seconds = Seconds(10.0)
 
 
+class Retries(Model, frozen=True):
+    """How long one owner is asked the same again. The waits are random parts (full jitter) of a ceiling that doubles
+    from ``first`` to ``longest``.
+
+    ``budget``: about how long they add up to, on average, before a resource is quarantined; it is counted in attempts,
+    which are stored, and so survives restarts and asks no wall clock. ``refusals``: how often one resource may be
+    refused. ``slow``: about how often what is quarantined is tried again, for ever.
+    """
+
+    first: Seconds = Seconds(1.0)
+    longest: Seconds = Seconds(3600.0)
+    budget: Seconds = Seconds(172800.0)
+    refusals: int = 5
+    slow: Seconds = Seconds(3600.0)
+
+
 class Calls(Model, frozen=True):
     """The calls about one type, where they differ from the owner's."""
 
@@ -101,6 +117,7 @@ class Owner(Model, frozen=True):
     verify: VerifyCall | None = None
     types: dict[str, Calls] = field(default_factory=dict)
     limits: Limits = Limits()
+    retries: Retries = Retries()
     tls: Tls | None = None
     bearer_token_file: str | None = None
     auth: Auth | None = None
