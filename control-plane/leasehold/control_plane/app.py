@@ -25,6 +25,7 @@ from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import State, as_permitted
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.graves import Graves
+from leasehold.control_plane.informer import Informer
 from leasehold.control_plane.leadership import Leadership
 from leasehold.control_plane.loading import RuleLoader
 from leasehold.control_plane.metrics import Metrics, Sample
@@ -94,6 +95,9 @@ class ControlPlane:
             sweeper,
             roster,
             self.owners,
+            Informer(
+                client, keys, index, clock, self.leadership, self.owners, metrics, deadline=deadline, jitter=jitter
+            ),
             hears=lambda: self.observer.hears,
             jitter=jitter,
         )
@@ -237,6 +241,9 @@ class ControlPlane:
         view("leasehold_scan_corrections", "Keys the scan found wrong", (), lambda: one(sight.corrections))
         view("leasehold_owner_stopped", "1 while an owner is not called", ("owner", "state"),
              lambda: [((name, state), state != "calling") for name, state in self.owners.states().items()])  # fmt: skip
+
+        view("leasehold_notices_owed", "Condemnations and restores that owners have yet to be told", ("owner", "call"),
+             lambda: list(self.index.notices.counts().items()))  # fmt: skip
 
     def _states(self) -> list[Sample]:
         shown: dict[tuple[str, ...], float] = {}

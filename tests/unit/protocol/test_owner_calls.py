@@ -105,3 +105,19 @@ def test_a_type_may_be_asked_about_differently() -> None:
     paths = [call.path for kind in ("blob", "folder") if (call := owner.verify_of(kind))]
     assert paths == ["/{id}", "/f/{id}"]
     assert load().owners[0].verify_of("blob") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ('condemn: {path: "/{id}"}', "condemn: expected a restore beside it"),
+        ('restore: {path: "/{id}"}', "restore: expected a condemn beside it"),
+        ('condemn: {path: "/x"}\n    restore: {path: "/{id}"}', "condemn.path: expected {id}"),
+        ('condemn: {path: "/{id}"}\n    restore: {path: "/{id}", method: x}', "restore.method: expected an upper"),
+    ],
+)
+def test_a_notice_that_could_not_be_taken_back_is_a_mistake(said: str, expected: str) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        load(GOOD.replace("limits:", f"{said}\n    limits:"))
+    [mistake] = caught.value.mistakes
+    assert str(mistake).startswith(f"rules.yaml: owners[0].{expected}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from leasehold.control_plane.owners.outcome import Answer
 from leasehold.control_plane.owners.register import Deleter, OwnerClient
 from leasehold.protocol.names import Resource
-from leasehold.protocol.rules import Owner, VerifyCall
+from leasehold.protocol.rules import NoticeCall, Owner, VerifyCall
 
 
 class Faces:
@@ -23,6 +23,10 @@ class Faces:
     async def verify(self, resource: Resource, call: VerifyCall) -> Answer:
         """Whether a resource is in use after all."""
         return await self._http.verify(resource, call)
+
+    async def tell(self, resource: Resource, call: NoticeCall, incarnation: str | None) -> Answer:
+        """That a resource is condemned, or (without ``incarnation``) is not any more."""
+        return await self._http.tell(resource, call, incarnation)
 
     async def close(self) -> None:
         await self._http.close()

@@ -32,6 +32,7 @@ _FINE = frozenset(
         Verdict.REFUSED,
         Verdict.IN_USE,
         Verdict.NOT_IN_USE,
+        Verdict.TOLD,
     }
 )
 

@@ -20,11 +20,11 @@ import jmespath
 from yarl import URL
 
 from leasehold.control_plane.owners.credentials import Credentials, NoCredential, Outgoing
-from leasehold.control_plane.owners.outcome import Answer, Verdict, of_delete, of_read, retry_after
+from leasehold.control_plane.owners.outcome import Answer, Verdict, of_delete, of_notice, of_read, retry_after
 from leasehold.control_plane.owners.outcome_verify import of_verify
-from leasehold.control_plane.owners.visit import Reply, Sign, visit
+from leasehold.control_plane.owners.visit import Reply, Sign, recognised, visit
 from leasehold.protocol.names import Resource
-from leasehold.protocol.rules import DeleteCall, Owner, ReadCall, Source, Tls, VerifyCall
+from leasehold.protocol.rules import DeleteCall, NoticeCall, Owner, ReadCall, Source, Tls, VerifyCall
 from leasehold.protocol.templates import PathTemplate, UnsafeId
 
 LARGEST_ANSWER_BYTES = 1024 * 1024
@@ -76,6 +76,22 @@ class HttpOwner:
         response = await self._call(call.method, call.path, resource, {})
         reply = response.reply(None, call.method)
         return Answer(of_verify(call, response.status, response.body), f"verify: {reply.said}", reply.retry_after)
+
+    async def tell(self, resource: Resource, call: NoticeCall, incarnation: str | None) -> Answer:
+        """That a resource is condemned (then ``incarnation`` is compared, where deletes are conditional), or is not any
+        more (``None``). Bounded by the caller; safe to repeat, by the owner's contract."""
+        return await _answered(self._tell(resource, call, incarnation))
+
+    async def _tell(self, resource: Resource, call: NoticeCall, incarnation: str | None) -> Answer:
+        headers = {}
+        if incarnation is not None:
+            found = await recognised(self, self.owner, resource, incarnation)
+            if isinstance(found, Answer):
+                return found
+            headers = {"If-Match": found} if found is not None else {}
+        response = await self._call(call.method, call.path, resource, headers)
+        reply = response.reply(of_notice(response.status), call.method)
+        return Answer(reply.verdict or Verdict.UNKNOWN, reply.said, reply.retry_after)
 
     async def read(self, resource: Resource, read: ReadCall) -> Reply:
         response = await self._call(read.method, read.path, resource, {})

@@ -11,7 +11,7 @@ from leasehold.control_plane.owners.guard import OwnerGuard
 from leasehold.control_plane.owners.outcome import Answer
 from leasehold.protocol.names import Instant, Resource
 from leasehold.protocol.ports import Clock
-from leasehold.protocol.rules import Owner, VerifyCall
+from leasehold.protocol.rules import NoticeCall, Owner, VerifyCall
 
 
 class Deleter(Protocol):
@@ -29,6 +29,10 @@ class OwnerClient(Deleter, Protocol):
 
     async def verify(self, resource: Resource, call: VerifyCall) -> Answer:
         """Whether a resource is in use after all."""
+        ...
+
+    async def tell(self, resource: Resource, call: NoticeCall, incarnation: str | None) -> Answer:
+        """That a resource is condemned, or (without ``incarnation``) is not any more."""
         ...
 
 

@@ -60,6 +60,15 @@ def safe_delete(owner: Owner, kind: str) -> DeleteCall | None:
     return delete
 
 
+async def recognised(face: Face, owner: Owner, resource: Resource, incarnation: str) -> Answer | str | None:
+    """Where deletes are conditional: the ETag of what is there, if it is what was recorded; else what follows."""
+    delete, read = owner.delete_of(resource.type), owner.read_of(resource.type)
+    if delete is None or read is None or read.grpc is not None or delete.precondition is not Precondition.IF_MATCH:
+        return None
+    seen = await face.read(resource, read)
+    return _ended(seen, incarnation, conditional=True) or seen.etag
+
+
 async def visit(face: Face, owner: Owner, resource: Resource, incarnation: str, *, first: bool) -> Answer:
     """Delete one incarnation of a resource. ``first``: no earlier attempt was sent. Raises what the face raises."""
     delete, read = safe_delete(owner, resource.type), owner.read_of(resource.type)

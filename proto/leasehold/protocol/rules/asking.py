@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import jmespath
 import jmespath.exceptions
 
-from leasehold.protocol.rules.owners import VerifyCall
+from leasehold.protocol.rules.owners import Calls, VerifyCall
 from leasehold.protocol.rules.source_nonsense import template_nonsense
 
 _MAY_MEAN_FREE = frozenset({*range(200, 300), 404, 410})
@@ -35,3 +35,15 @@ def verify_nonsense(where: str, call: VerifyCall) -> Iterator[tuple[str, str]]:
             yield f"{where}.not_in_use[{n}]", f"expected no code that means in_use, got {status}"
         elif status not in _MAY_MEAN_FREE:
             yield f"{where}.not_in_use[{n}]", f"expected 200 to 299, 404 or 410, got {status}"
+
+
+def notices_nonsense(where: str, calls: Calls) -> Iterator[tuple[str, str]]:
+    """``condemn`` and ``restore``, as place and problem."""
+    for name, call in (("condemn", calls.condemn), ("restore", calls.restore)):
+        if call is not None:
+            yield from template_nonsense(f"{where}{name}.path", call.path, "id")
+            if not re.fullmatch("[A-Z]+", call.method):
+                yield f"{where}{name}.method", f"expected an upper-case HTTP method, got {call.method!r}"
+    if (calls.condemn is None) != (calls.restore is None):
+        there, missing = ("condemn", "restore") if calls.restore is None else ("restore", "condemn")
+        yield f"{where}{there}", f"expected a {missing} beside it: what is condemned may be needed again"

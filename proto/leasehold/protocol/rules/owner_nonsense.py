@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from leasehold.protocol.names import NAME_EXPECTED, is_name
 from leasehold.protocol.requests import call_nonsense, not_metadata
-from leasehold.protocol.rules.asking import verify_nonsense
+from leasehold.protocol.rules.asking import notices_nonsense, verify_nonsense
 from leasehold.protocol.rules.owners import Calls, DeleteCall, Owner, Precondition, ReadCall, Retries
 from leasehold.protocol.rules.proving import auth_nonsense, header_files_nonsense
 from leasehold.protocol.rules.source_nonsense import source_nonsense, template_nonsense
@@ -24,7 +24,7 @@ def owner_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
         if not re.fullmatch(r"[^\s/@]+", host):
             yield f"hosts[{n}]", f"expected host or host:port, got {host!r}"
     yield from _endpoint_nonsense(owner)
-    yield from _calls_nonsense("", Calls(owner.delete, owner.read, owner.verify), owner)
+    yield from _calls_nonsense("", Calls(owner.delete, owner.read, owner.verify, owner.condemn, owner.restore), owner)
     for kind, calls in owner.types.items():
         yield from _calls_nonsense(f"types.{kind}.", calls, owner)
     yield from _metadata_nonsense(owner)
@@ -63,6 +63,7 @@ def _calls_nonsense(where: str, calls: Calls, owner: Owner) -> Iterator[tuple[st
         yield from _signs_nonsense(f"{where}read", calls.read)
     if calls.verify is not None:
         yield from verify_nonsense(f"{where}verify", calls.verify)
+    yield from notices_nonsense(where, calls)
     delete, read = calls.delete or owner.delete, calls.read or owner.read
     if delete is not None and (calls.delete is not None or calls.read is not None):
         yield from _pair_nonsense(where + ("delete" if calls.delete else "read"), delete, read)

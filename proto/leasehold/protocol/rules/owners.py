@@ -68,6 +68,13 @@ class VerifyCall(Model, frozen=True):
     json: str | None = None
 
 
+class NoticeCall(Model, frozen=True):
+    """Tells the owner, by HTTP, that a resource is condemned, or is not any more. Repeating it must be harmless."""
+
+    path: str
+    method: str = "POST"
+
+
 class Limits(Model, frozen=True):
     """What one owner is asked to bear, and how long a call to it may take."""
 
@@ -98,6 +105,8 @@ class Calls(Model, frozen=True):
     delete: DeleteCall | None = None
     read: ReadCall | None = None
     verify: VerifyCall | None = None
+    condemn: NoticeCall | None = None
+    restore: NoticeCall | None = None
 
 
 class Owner(Model, frozen=True):
@@ -115,6 +124,8 @@ class Owner(Model, frozen=True):
     delete: DeleteCall | None = None
     read: ReadCall | None = None
     verify: VerifyCall | None = None
+    condemn: NoticeCall | None = None
+    restore: NoticeCall | None = None
     types: dict[str, Calls] = field(default_factory=dict)
     limits: Limits = Limits()
     retries: Retries = Retries()
@@ -150,3 +161,13 @@ class Owner(Model, frozen=True):
         """How it is asked whether a resource of this type is in use; ``None`` if it cannot be asked."""
         special = self.types.get(kind)
         return (special.verify if special else None) or self.verify
+
+    def condemn_of(self, kind: str) -> NoticeCall | None:
+        """How it is told that a resource of this type is condemned; ``None`` if it wants no notice."""
+        special = self.types.get(kind)
+        return (special.condemn if special else None) or self.condemn
+
+    def restore_of(self, kind: str) -> NoticeCall | None:
+        """How it is told that a resource of this type is not condemned any more."""
+        special = self.types.get(kind)
+        return (special.restore if special else None) or self.restore
