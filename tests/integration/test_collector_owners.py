@@ -119,7 +119,10 @@ async def test_a_recreated_namesake_survives_under_if_match(here: World) -> None
     await eventually("the recorded one is forgotten", lambda: len(plane.index) == 0)
     assert here.owner.things["x"].uid == "u2"
     assert here.owner.deletes() == []
-    assert metric(plane, "leasehold_swept_total", owner="store", outcome="replaced") == 1
+    # The watch may tell of it before the transaction's own answer does.
+    await eventually(
+        "it is counted", lambda: metric(plane, "leasehold_swept_total", owner="store", outcome="replaced") == 1
+    )
 
 
 async def test_what_cannot_be_told_apart_is_quarantined_and_never_deleted(here: World) -> None:
@@ -147,7 +150,7 @@ async def test_a_dead_owner_costs_the_others_nothing(here: World) -> None:
     hosts: ["dead:80"]
     endpoint: {other.address}
     delete: {{path: "/v1/{{+id}}", precondition: never-reused}}
-    limits: {{timeout: 30s}}
+    limits: {{timeout: 30s, concurrency: 1000}}
 """
     other.hang = True
     text = rules(here.owner, more=more)
@@ -159,11 +162,9 @@ async def test_a_dead_owner_costs_the_others_nothing(here: World) -> None:
         here.owner.add(name)
     await here.hand.register(a, *(blob(name, owner="dead") for name in names), rule="make-dead")
     await here.hand.register(a, *names)
-    died = time.monotonic()
     await here.hand.retire(a)
     await eventually("all of the living owner's are gone", lambda: not here.owner.things)
-    took = time.monotonic() - died
-    assert took < 2 * 1.0 + 3, took
+    assert metric(plane, "leasehold_owner_calls_total", owner="dead", verdict="unknown") == 0, "nobody waited for it"
     assert len(plane.index.nominated[Step.SWEEP]) + len(plane.index.nominated[Step.PREPARE]) >= 100
 
 

@@ -16,6 +16,7 @@ from leasehold.protocol import transactions_intents as intents
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.etcd.process import EtcdProcess
+from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import CallId, Holder, Revision
 from leasehold.protocol.records import HoldRecord, IntentRecord, ResourceRecord
 from leasehold.protocol.store import Compare, Delete, Put, Txn
@@ -180,6 +181,9 @@ async def test_what_is_closed_leaves_nothing_behind(protocol: Protocol) -> None:
     await protocol.register(resource("target"))
     await protocol.register(IT, resource("target"))
     seen = await protocol.revision(protocol.keys.record(IT))
+    for key in (protocol.keys.tombstone(IT), protocol.keys.notice(IT)):
+        await put(protocol, key)
+    assert Family.NOTICES in await protocol.left_of(IT)
     kept: ResourceRecord = record(resource("target"))
     assert (await protocol.run(intents.close(protocol.keys, protocol.by, IT, kept, seen))).succeeded
     assert not await protocol.left_of(IT)

@@ -26,6 +26,7 @@ from leasehold.control_plane.core.lifecycle import State, as_permitted
 from leasehold.control_plane.finds import Finds
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.graves import Graves
+from leasehold.control_plane.informer import Informer
 from leasehold.control_plane.intents import Resolver, reasons, suspects
 from leasehold.control_plane.inventory import Inventories
 from leasehold.control_plane.leadership import Leadership
@@ -37,6 +38,7 @@ from leasehold.control_plane.owners.grpc import GrpcOwner
 from leasehold.control_plane.owners.http import HttpOwner
 from leasehold.control_plane.owners.questions import Questions
 from leasehold.control_plane.owners.register import Owners
+from leasehold.control_plane.owners.verifier import Verifier
 from leasehold.control_plane.reaper import Reaper
 from leasehold.control_plane.roster import Roster
 from leasehold.control_plane.sweeper import Sweeper
@@ -73,14 +75,15 @@ class ControlPlane:
         )  # fmt: skip
         self.brake = Brake(client, client, keys, index, clock, replica=config.replica, deadline=deadline)
         self.owners = Owners(index.policy, clock, connect)
+        verifier = Verifier(self.owners, clock, metrics)
         reaper = Reaper(
             client, keys, index, Witness(client, keys, index, deadline=deadline), self.leadership.authority, metrics,
-            deadline=deadline,
+            verifier, deadline=deadline, may_prepare=self._may_prepare_now,
         )  # fmt: skip
         graces = Graces(client, client, keys, index, clock, self.leadership.authority, deadline=deadline)
         sweeper = Sweeper(
             client, keys, index, clock, self.leadership, self.owners, Graves(client, clock, deadline=deadline), metrics,
-            deadline=deadline, jitter=jitter, opens=self._may_prepare,
+            verifier, deadline=deadline, jitter=jitter, opens=self._may_prepare,
         )  # fmt: skip
         roster = Roster(
             client, keys, index, clock, self.leadership.authority, metrics, deadline=deadline,
@@ -108,6 +111,9 @@ class ControlPlane:
             sweeper,
             roster,
             self.owners,
+            Informer(
+                client, keys, index, clock, self.leadership, self.owners, metrics, deadline=deadline, jitter=jitter
+            ),
             hears=lambda: self.observer.hears,
             jitter=jitter,
         )
@@ -168,6 +174,10 @@ class ControlPlane:
 
     def _may_prepare(self) -> Instant | None:
         return self.collector.may_prepare()
+
+    def _may_prepare_now(self) -> bool:
+        opens = self._may_prepare()
+        return opens is not None and opens <= self.clock.now()
 
     # --- what is told ---------------------------------------------------------------------------------------------
 
@@ -265,6 +275,9 @@ class ControlPlane:
         view("leasehold_scan_corrections", "Keys the scan found wrong", (), lambda: one(sight.corrections))
         view("leasehold_owner_stopped", "1 while an owner is not called", ("owner", "state"),
              lambda: [((name, state), state != "calling") for name, state in self.owners.states().items()])  # fmt: skip
+
+        view("leasehold_notices_owed", "Condemnations and restores that owners have yet to be told", ("owner", "call"),
+             lambda: list(self.index.notices.counts().items()))  # fmt: skip
 
     def _states(self) -> list[Sample]:
         shown: dict[tuple[str, ...], float] = {}

@@ -9,15 +9,17 @@ came at the wrong time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import structlog
 
 from leasehold.control_plane.brake import Brake
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step, Sweeping
+from leasehold.control_plane.core.notices import Due
 from leasehold.control_plane.crew import Crew, Gate
 from leasehold.control_plane.graces import Graces
+from leasehold.control_plane.informer import Informer
 from leasehold.control_plane.leadership import Leadership
 from leasehold.control_plane.owners.register import Owners
 from leasehold.control_plane.reaper import Reaper
@@ -28,6 +30,9 @@ from leasehold.protocol.names import Instant, Resource, Revision
 from leasehold.protocol.ports import Clock
 
 TRANSACTIONS_AT_ONCE = 32
+PREPARES_AT_ONCE = 64
+"""More, because some of them ask an owner first."""
+NOTICES_AT_ONCE = 64
 SWEEPS_AT_ONCE = 512
 """Over all owners; each has its own limit besides."""
 QUARANTINE_SPREAD_SECONDS = 60.0
@@ -50,6 +55,7 @@ class Collector:
         sweeper: Sweeper,
         roster: Roster,
         owners: Owners,
+        informer: Informer,
         *,
         hears: Callable[[], bool],
         jitter: Callable[[], float],
@@ -70,12 +76,22 @@ class Collector:
             Step.CONDEMN: crew(Step.CONDEMN, reaper.condemn, brake.may_condemn),
             Step.REVIVE: crew(Step.REVIVE, reaper.revive, lambda: ALWAYS),
             Step.PREPARE: Crew(
-                Step.PREPARE, reaper.prepare, clock, limit=TRANSACTIONS_AT_ONCE, jitter=jitter, gate=self.may_prepare
+                Step.PREPARE, reaper.prepare, clock, limit=PREPARES_AT_ONCE, jitter=jitter, gate=self.may_prepare,
+                room=owners.room_to_verify, reopens=owners.reopens,
             ),
             Step.SWEEP: crew(
                 Step.SWEEP, sweeper.sweep, brake.may_sweep, SWEEPS_AT_ONCE, room=owners.room, reopens=owners.reopens
             ),
-        }
+        }  # fmt: skip
+        owners.on_freed = self._on_freed
+        # One for each thing to be told, so that a restore never waits behind a thousand condemnations.
+        self.notices = {
+            due: Crew(
+                f"tell-{due}", informer.inform, clock, limit=NOTICES_AT_ONCE, jitter=jitter,
+                gate=self._leading_and(gate), room=owners.room, reopens=owners.reopens,
+            )
+            for due, gate in ((Due.CONDEMN, brake.may_condemn), (Due.RESTORE, lambda: ALWAYS))
+        }  # fmt: skip
 
     def may_prepare(self) -> Instant | None:
         """From when on sweeps may be prepared and first sent; ``None``: not until something changes."""
@@ -94,6 +110,7 @@ class Collector:
             else:
                 self._drop_overtaken(fresh)
                 self._feed((resource, step) for resource, step in fresh.items() if step is not None)
+        self._feed_notices(self._index.notices.take_fresh())
         self._index.policy_changed, self._armed = False, self._index.armed
         self._brake.seen()
         self._wake()
@@ -110,6 +127,9 @@ class Collector:
         for step, resources in self._index.nominated.items():
             backlog = self.crews[step].backlog
             self._feed((resource, step) for resource in list(resources) if resource not in backlog)
+        told = [crew.backlog for crew in self.notices.values()]
+        owed = self._index.notices.due().items()
+        self._feed_notices({one: due for one, due in owed if not any(one in backlog for backlog in told)})
         self._sweeper.forget_gone()
         self._wake()
 
@@ -117,7 +137,7 @@ class Collector:
         """etcd's past is another: nothing that was decided counts, and who serves us has to be found out anew."""
         self._checked = False
         self._brake.on_rewind(reason)
-        for crew in self.crews.values():
+        for crew in self._all_crews():
             crew.backlog.clear()
 
     def on_leadership(self) -> None:
@@ -127,17 +147,22 @@ class Collector:
         if fence == self._fence:
             return
         self._fence, self._checked = fence, False
-        for crew in self.crews.values():
+        for crew in self._all_crews():
             crew.backlog.clear()
         if fence and self.synced:
             self._brake.on_gap("leadership was gained")
             self._feed_everything()
         self._wake()
 
+    def _on_freed(self) -> None:
+        """An owner answered: each of those that call owners may have been waiting for that."""
+        for crew in (self.crews[Step.PREPARE], self.crews[Step.SWEEP], *self.notices.values()):
+            crew.nudge()
+
     async def run(self) -> None:
         """All stages, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for crew in self.crews.values():
+            for crew in self._all_crews():
                 tasks.create_task(crew.run())
             tasks.create_task(self._graces.run())
             tasks.create_task(self._roster.run())
@@ -157,6 +182,20 @@ class Collector:
         if self._fence and self.synced:
             for step, resources in self._index.nominated.items():
                 self._feed((resource, step) for resource in list(resources))
+            self._feed_notices(self._index.notices.due())
+
+    def _feed_notices(self, owed: Mapping[Resource, Due | None]) -> None:
+        for resource, due in owed.items() if self._fence else ():
+            right = None if due is None else self.notices[Due.CONDEMN if due is Due.CONDEMN else Due.RESTORE]
+            for crew in self.notices.values():
+                if crew is right:
+                    crew.offer(resource)
+                else:
+                    crew.backlog.discard(resource)
+
+    def _all_crews(self) -> Iterator[Crew]:
+        yield from self.crews.values()
+        yield from self.notices.values()
 
     def _drop_overtaken(self, fresh: Mapping[Resource, Step | None]) -> None:
         for resource, step in fresh.items():
@@ -194,7 +233,7 @@ class Collector:
         return both
 
     def _wake(self) -> None:
-        for crew in self.crews.values():
+        for crew in self._all_crews():
             crew.nudge()
         self._graces.nudge()
         self._bell.ring()

@@ -1,8 +1,8 @@
 """Carries out what a backlog holds, a bounded number at a time. Every piece of work is a task of its own.
 
-A gate says from when on anything may begin at all (leading, armed, warm-up over); ``room`` says it for one lane. What
-fails backs off; what must wait waits; a mistake of ours in one piece of work is logged and backs off like a failure,
-so that one resource cannot stop the others (L5).
+A gate says from when on anything may begin at all (leading, armed, warm-up over); ``room`` says it for one lane, which
+then shares the places with the others. What fails backs off; what must wait waits; a mistake of ours in one piece of
+work is logged and backs off like a failure, so that one resource cannot stop the others (L5).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from leasehold.control_plane.core.backlog import Backlog
+from leasehold.control_plane.core.shares import Shares
 from leasehold.control_plane.ticking import Bell
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.names import Instant, Resource
@@ -73,6 +74,8 @@ class Crew:
         self._full = False
         self._work, self._clock, self._limit, self._jitter = work, clock, limit, jitter
         self._gate, self._room, self._reopens = gate, room, reopens
+        # Where nobody's work can take longer than another's, nothing needs sharing.
+        self._shares = Shares(limit) if room is not always_room else None
         self._bell = Bell(clock)
         self._busy = 0
 
@@ -99,12 +102,19 @@ class Crew:
 
     def _begin(self, tasks: asyncio.TaskGroup) -> None:
         while self._busy < self._limit:
-            resource = self.backlog.take(self._now(), self._room)
+            resource = self.backlog.take(self._now(), self._has_room)
             if resource is None:
                 return
             self._full = False
             self._busy += 1
+            if self._shares is not None:
+                self._shares.took(resource.owner, self._now())
             tasks.create_task(self._carry_out(resource))
+
+    def _has_room(self, lane: str, in_hand: int) -> bool:
+        if self._shares is not None and not self._shares.may_take(lane, in_hand, self._busy, self._now()):
+            return False
+        return self._room(lane, in_hand)
 
     def _next(self, opens: Instant | None) -> Instant | None:
         if opens is None or opens > self._now():

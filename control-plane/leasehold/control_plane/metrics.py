@@ -66,6 +66,18 @@ class Metrics:
             "leasehold_closed", "Records of what the owner did not have any more, ended", ["owner", "type"],
             registry=registry,
         )  # fmt: skip
+        self.verifications = Counter(
+            "leasehold_owner_verifications", "Answers to whether something is in use", ["owner", "verdict"],
+            registry=registry,
+        )  # fmt: skip
+        self.vetoed = Counter(
+            "leasehold_vetoed", "Resources kept because their owner said that they are in use", ["owner", "step"],
+            registry=registry,
+        )  # fmt: skip
+        self.notices = Counter(
+            "leasehold_owner_notices", "Calls that tell owners of condemnations, and of their end",
+            ["owner", "call", "verdict"], registry=registry,
+        )  # fmt: skip
         self.struck = Counter("leasehold_struck", "Long-gone holders taken off the roster", registry=registry)
         self.late_returns = Counter(
             "leasehold_late_returns", "Holders that came back after the first send", registry=registry

@@ -15,6 +15,8 @@ from leasehold.control_plane.core.lifecycle import Step
 from leasehold.control_plane.core.verdict import Condemnable, Evidence, Keep, Ripe, ripe, unheld
 from leasehold.control_plane.crew import Again, Done, Outcome
 from leasehold.control_plane.metrics import Metrics
+from leasehold.control_plane.owners.outcome import Verdict
+from leasehold.control_plane.owners.verifier import Verifier
 from leasehold.control_plane.ticking import written_now
 from leasehold.control_plane.witness import Witness
 from leasehold.control_plane.writing import Refused, delete_guarded, put_guarded
@@ -43,11 +45,14 @@ class Reaper:
         witness: Witness,
         authority: AuthorityFor,
         metrics: Metrics,
+        verifier: Verifier,
         *,
         deadline: float,
+        may_prepare: Callable[[], bool],
     ) -> None:
         self._store, self._keys, self._index, self._witness = store, keys, index, witness
         self._authority, self._metrics, self._deadline = authority, metrics, deadline
+        self._verifier, self._may_prepare = verifier, may_prepare
 
     async def condemn(self, resource: Resource) -> Outcome:
         """Put a tombstone on what nobody holds."""
@@ -96,10 +101,27 @@ class Reaper:
                 return await self._revive(resource, evidence, found)
             return self._keep("prepare", resource, found)
         standing = self._index.policy.of(resource, found.record.rule)
-        by = self._authority(found.armed)
-        if not standing.may_sweep or by is None:
+        if not standing.may_sweep:
             return Done()
-        return await self._prepare(resource, evidence, found, by)
+        kept = await self._asked(resource, evidence)
+        if kept is not None:
+            return kept
+        by = self._authority(found.armed)
+        return Done() if by is None else await self._prepare(resource, evidence, found, by)
+
+    async def _asked(self, resource: Resource, evidence: Evidence) -> Outcome | None:
+        """What the owner has against it, if it can be asked and has something."""
+        answer = await self._verifier.ask(resource)
+        if answer is None:
+            return None
+        if answer.verdict is Verdict.IN_USE:
+            self._metrics.vetoed.labels(resource.owner, "prepare").inc()
+            return await self._revive(resource, evidence, Keep("in-use", answer.detail))
+        if answer.verdict is not Verdict.NOT_IN_USE:
+            log.info("unverified", resource=str(resource), verdict=answer.verdict, detail=answer.detail)
+            return self._keep("prepare", resource, Keep("unverified", answer.detail))
+        # Asking takes time, in which a gap may have begun. What etcd held is compared by the transaction anyway.
+        return None if self._may_prepare() else Again()
 
     async def _prepare(self, resource: Resource, evidence: Evidence, found: Ripe, by: Authority) -> Outcome:
         sweep = SweepRecord(

@@ -1,7 +1,7 @@
 """The irreversible part, one state machine per resource, each step written to etcd before it is taken.
 
     prepared --send(1)--> sent --owner: gone--> (finished: record, holds, refs, tombstone, sweep deleted; grave put)
-    prepared --a holder's beacon is back--> aborted (sweep and tombstone deleted)
+    prepared --a holder's beacon is back, or the owner says that it is in use--> aborted (sweep and tombstone deleted)
     sent(1) --refused--> aborted; condemned again only after a while, and quarantined after a budget of refusals
     sent(n) --refused--> sent(n+1) or quarantined: an earlier delete may still be on its way, so nobody may hold it
     sent --unknown, pending, wait--> sent(n+1) after a while; after a budget of attempts quarantined
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from leasehold.control_plane.core.backlog import backoff_ceiling
+from leasehold.control_plane.core.backlog import attempts_within, backoff_ceiling
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step
 from leasehold.control_plane.crew import Again, At, Done, Outcome
@@ -30,6 +30,8 @@ from leasehold.control_plane.leadership import Leadership
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.owners.outcome import Answer, Verdict
 from leasehold.control_plane.owners.register import Owners
+from leasehold.control_plane.owners.verifier import Verifier
+from leasehold.control_plane.returning import Returns
 from leasehold.control_plane.ticking import written_now
 from leasehold.control_plane.writing import Refused, delete_guarded, put_guarded
 from leasehold.protocol import transactions
@@ -45,12 +47,9 @@ from leasehold.protocol.records import (
     Unreadable,
     decode,
 )
+from leasehold.protocol.rules import Retries
 from leasehold.protocol.transactions import Authority
 
-ATTEMPTS = 100
-"""With full jitter up to an hour that is about two days; the count stands in etcd and survives us."""
-REFUSALS = 5
-SLOW_SECONDS = 3600.0
 CLOSED_SECONDS = 30.0
 """How often a first send that must wait looks again by itself. What ends the wait (arming, the end of a gap) offers
 everything anew, so this only bounds a mistake."""
@@ -67,10 +66,17 @@ class _Sweep:
     revision: Revision
     record: SweepRecord
     owner: str
+    retries: Retries
 
     @property
     def retry(self) -> float:
-        return backoff_ceiling(self.record.attempt)
+        """The ceiling of the next wait, in seconds."""
+        return backoff_ceiling(self.record.attempt, self.retries.first, self.retries.longest)
+
+    @property
+    def spent(self) -> bool:
+        """Whether its owner's budget of attempts is used up. The count stands in etcd and survives us."""
+        return self.record.attempt >= attempts_within(self.retries.budget, self.retries.first, self.retries.longest)
 
 
 class Sweeper:
@@ -86,6 +92,7 @@ class Sweeper:
         owners: Owners,
         graves: Graves,
         metrics: Metrics,
+        verifier: Verifier,
         *,
         deadline: float,
         jitter: Callable[[], float],
@@ -93,7 +100,8 @@ class Sweeper:
     ) -> None:
         self._store, self._keys, self._index, self._clock = store, keys, index, clock
         self._leadership, self._owners, self._graves, self._metrics = leadership, owners, graves, metrics
-        self._opens = opens
+        self._verifier, self._opens = verifier, opens
+        self._returns = Returns(store, keys, index, deadline=deadline)
         self._deadline, self._jitter = deadline, jitter
         self._calls: set[asyncio.Timeout] = set()
         self._refusals: dict[Resource, int] = {}
@@ -109,7 +117,8 @@ class Sweeper:
     def patience(self, resource: Resource) -> float:
         """How long a resource that its owner refused to delete is left alone before it is condemned again."""
         refusals = self._refusals.get(resource, 0)
-        return backoff_ceiling(refusals) * self._jitter() if refusals else 0.0
+        retries = self._retries(resource.owner)
+        return backoff_ceiling(refusals, retries.first, retries.longest) * self._jitter() if refusals else 0.0
 
     def forget_gone(self) -> None:
         """Refusals are remembered only of resources that still exist."""
@@ -129,7 +138,12 @@ class Sweeper:
         except Unreadable as error:
             log.error("sweep_unreadable", resource=str(resource), error=str(error))
             return Done()  # listed by the index; blocked until somebody mends it
-        return await self._next(_Sweep(resource, item.mod_revision, record, resource.owner))
+        retries = self._retries(resource.owner)
+        return await self._next(_Sweep(resource, item.mod_revision, record, resource.owner, retries))
+
+    def _retries(self, owner: str) -> Retries:
+        office = self._owners.get(owner)
+        return office.owner.retries if office is not None else Retries()
 
     # --- before the call ----------------------------------------------------------------------------------------
 
@@ -164,19 +178,15 @@ class Sweeper:
         )
         looked = Revision(0)
         if attempt.attempt == 1:
-            returned, looked = await self._returned(attempt)
-            if returned:
-                return await self._abort(sweep, by, "held", returned)
-            # Whoever is to be found alive needs the time to come back after a gap, as before a prepare.
-            opens = self._opens()
-            if opens is None or opens > self._now():
-                return At(Instant(min(opens or float("inf"), self._now() + CLOSED_SECONDS)))
+            not_now, looked = await self._before_the_first(sweep, by)
+            if not_now is not None:
+                return not_now
         txn = transactions.send(self._keys, by, sweep.resource, sweep.revision, attempt, looked)
         written = await put_guarded(self._store, txn, deadline=self._deadline)
         if isinstance(written, Refused):
             self._metrics.refused.labels("send").inc()
             return Again()  # read anew: a beacon that is back aborts, a lost fence ends it
-        sent = _Sweep(sweep.resource, written.revision, attempt, sweep.owner)
+        sent = _Sweep(sweep.resource, written.revision, attempt, sweep.owner, sweep.retries)
         log.info(
             "sweep_sent", **_about(sent), holders=list(attempt.holders), read_at=attempt.revision,
             tombstone=attempt.tombstone_revision, epoch=attempt.epoch, fence=by.fence,
@@ -184,28 +194,32 @@ class Sweeper:
         answer = await self._call(sent)
         return await self._conclude(sent, record, answer)
 
-    async def _returned(self, sweep: SweepRecord) -> tuple[str, Revision]:
-        """Which listed holder came back, be it for a moment, if any; and, with too many to compare, when we looked."""
-        keys, looked = self._keys, Revision(0)
-        if transactions.needs_a_look(sweep):
-            looked = (await self._store.read(keys.armed, deadline=self._deadline)).revision
-        for name in sweep.holders:
-            holder = Holder(name)
-            known = self._index.holder(holder)
-            beacon, roster = (known.beacon, known.roster) if known is not None else (Revision(0), Revision(0))
-            # The index suffices to abort; not to go on. For that, ``send`` compares, or we look at all of them.
-            if looked and not beacon:
-                beacon = await self._revision(keys.beacon(holder), looked)
-                roster = await self._revision(keys.roster(holder), looked)
-            if beacon:
-                return f"{holder} came back", looked
-            if not 0 < roster < sweep.tombstone_revision:
-                return f"{holder} came back for a moment, or ended, after the tombstone", looked
-        return "", looked
+    async def _before_the_first(self, sweep: _Sweep, by: Authority) -> tuple[Outcome | None, Revision]:
+        """What keeps the first attempt from being sent, if something does; and when we looked, if we had to."""
+        not_now, looked = await self._still_unheld(sweep, by)
+        if not_now is not None:
+            return not_now, looked
+        answer = await self._verifier.ask(sweep.resource)
+        if answer is None:
+            return None, looked
+        if answer.verdict is Verdict.IN_USE:
+            self._metrics.vetoed.labels(sweep.owner, "send").inc()
+            return await self._abort(sweep, by, "in-use", answer.detail), looked
+        if answer.verdict is not Verdict.NOT_IN_USE:
+            # Rather than stay prepared for nobody knows how long: then nobody could hold it. Before the next prepare
+            # the owner is asked again, and while it cannot tell, everything stays as it is.
+            return await self._abort(sweep, by, "unverified", answer.detail), looked
+        return await self._still_unheld(sweep, by)  # asking took time
 
-    async def _revision(self, key: bytes, at: Revision) -> Revision:
-        found = (await self._store.read(key, deadline=self._deadline, revision=at)).items
-        return found[0].mod_revision if found else Revision(0)
+    async def _still_unheld(self, sweep: _Sweep, by: Authority) -> tuple[Outcome | None, Revision]:
+        returned, looked = await self._returns.look(sweep.record)
+        if returned:
+            return await self._abort(sweep, by, "held", returned), looked
+        # Whoever is to be found alive needs the time to come back after a gap, as before a prepare.
+        opens = self._opens()
+        if opens is None or opens > self._now():
+            return At(Instant(min(opens or float("inf"), self._now() + CLOSED_SECONDS))), looked
+        return None, looked
 
     # --- the call -----------------------------------------------------------------------------------------------
 
@@ -218,7 +232,7 @@ class Sweeper:
             # We were stopped in between; somebody else may lead, and whatever was true then may have changed.
             return Answer(Verdict.UNKNOWN, "nothing was sent: leadership had ended")
         began, first = self._now(), sweep.record.attempt == 1
-        office.guard.on_call(began)
+        office.begin(began)
         answer = Answer(Verdict.UNKNOWN, "cut off")
         try:
             async with asyncio.timeout(self._leadership.believed_until - began) as belief:
@@ -229,7 +243,7 @@ class Sweeper:
             answer = Answer(Verdict.UNKNOWN, f"no answer within {self._now() - began:.1f} s")
         finally:
             self._calls.discard(belief)
-            office.guard.on_answer(self._now(), answer.verdict, first=first, wait=answer.retry_after)
+            office.end(self._now(), answer, first=first)
             self._metrics.owner_calls.labels(sweep.owner, answer.verdict).inc()
             self._metrics.owner_seconds.labels(sweep.owner).observe(self._now() - began)
         return answer
@@ -253,7 +267,7 @@ class Sweeper:
                 self._metrics.misconfigured.labels(sweep.owner).inc()
                 log.error("owner_misconfigured", owner=sweep.owner, detail=detail, alert=True)
             return await self._hold_back(sweep, by, verdict, detail)
-        if sweep.record.attempt >= ATTEMPTS:
+        if sweep.spent:
             return await self._hold_back(sweep, by, "budget", detail)
         return await self._later(sweep, by, answer)
 
@@ -284,7 +298,7 @@ class Sweeper:
 
     async def _refused(self, sweep: _Sweep, by: Authority, answer: Answer) -> Outcome:
         refusals = self._refusals[sweep.resource] = self._refusals.get(sweep.resource, 0) + 1
-        if refusals >= REFUSALS:
+        if refusals >= sweep.retries.refusals:
             return await self._hold_back(sweep, by, Verdict.REFUSED, answer.detail)
         if sweep.record.attempt > 1:
             # Perhaps refused *because* an earlier delete is being carried out. Aborting would let somebody hold it.
@@ -310,12 +324,14 @@ class Sweeper:
 
     async def _hold_back(self, sweep: _Sweep, by: Authority, reason: str, detail: str) -> Outcome:
         """Quarantine: visible, and tried again slowly for ever."""
-        if sweep.record.state is not SweepState.QUARANTINED or sweep.record.outcome != f"{reason}: {detail}":
-            if not await self._note(sweep, by, SweepState.QUARANTINED, reason, detail):
-                return Again()
+        known = sweep.record.outcome == f"{reason}: {detail}"  # a slow retry that ended like the last one
+        noted = known and sweep.record.state is SweepState.QUARANTINED
+        if not noted and not await self._note(sweep, by, SweepState.QUARANTINED, reason, detail):
+            return Again()
+        if not known:
             self._metrics.quarantined.labels(sweep.owner, reason).inc()
             log.warning("quarantined", **_about(sweep), reason=reason, detail=detail, fence=by.fence)
-        return At(Instant(self._now() + SLOW_SECONDS * (0.5 + self._jitter() / 2)))
+        return At(Instant(self._now() + sweep.retries.slow * (0.5 + self._jitter() / 2)))
 
     async def _note(self, sweep: _Sweep, by: Authority, state: SweepState, reason: str, detail: str) -> bool:
         noted = msgspec.structs.replace(sweep.record, state=state, outcome=f"{reason}: {detail}", since=written_now())

@@ -41,6 +41,7 @@ class Family(Enum):
     TOMBSTONES = "tombstones"
     EPOCHS = "epochs"
     EPOCH_LEASES = "epoch-leases"
+    NOTICES = "notices"
     SWEEPS = "sweeps"
     GRAVES = "graves"
     PINS = "pins"
@@ -55,7 +56,7 @@ _FAMILIES = {family.value: family for family in Family}
 _DEPTHS = {
     Family.BEACONS: 1, Family.ROSTER: 1, Family.RESOURCES: 3, Family.HOLDS: 4, Family.REFS: 6, Family.INTENTS: 2,
     Family.TOMBSTONES: 3, Family.EPOCHS: 2, Family.EPOCH_LEASES: 2, Family.SWEEPS: 3, Family.GRAVES: 3,
-    Family.PINS: 3, Family.SHARDS: 1, Family.CONTROL: 1, Family.OWNERS: 1, Family.RULES: 1,
+    Family.NOTICES: 3,    Family.PINS: 3, Family.SHARDS: 1, Family.CONTROL: 1, Family.OWNERS: 1, Family.RULES: 1,
 }  # fmt: skip
 
 
@@ -172,6 +173,9 @@ class Keyspace:
 
     def sweep(self, resource: Resource) -> bytes:
         return self._resource(Family.SWEEPS, resource)
+
+    def notice(self, resource: Resource) -> bytes:
+        return self._resource(Family.NOTICES, resource)
 
     def grave(self, resource: Resource) -> bytes:
         return self._resource(Family.GRAVES, resource)

@@ -143,6 +143,21 @@ class SweepRecord(_Record, frozen=True):
     since: str = ""
 
 
+class NoticeRecord(_Record, frozen=True):
+    """The owner was asked to treat this as condemned: from then on it is owed a restore, should the tombstone go.
+
+    Written before any byte leaves (S9). ``told``: it said that it did. ``attempt`` counts the calls since the last that
+    was answered well, from 1.
+    """
+
+    incarnation: str
+    tombstone_revision: int
+    told: bool = False
+    attempt: int = 0
+    outcome: str = ""
+    since: str = ""
+
+
 class GraveRecord(_Record, frozen=True):
     """Memory of a finished sweep."""
 

@@ -24,6 +24,7 @@ from leasehold.protocol.records import (
     GraveRecord,
     HoldRecord,
     IntentRecord,
+    NoticeRecord,
     PinRecord,
     ResourceRecord,
     RosterRecord,
@@ -328,7 +329,8 @@ def finish(
     grave: GraveRecord,
     lease: LeaseId,
 ) -> Txn:
-    """IF fence; sweep unchanged THEN delete record, holds, refs, tombstone, sweep; put grave (leased)."""
+    """IF fence; sweep unchanged THEN delete record, holds, refs, tombstone, notice, sweep; put grave
+    (leased)."""
     sweep = keys.sweep(resource)
     return Txn(
         (_fence(keys, by), unchanged(sweep, _seen(seen))),
@@ -351,6 +353,36 @@ def revive(keys: Keyspace, by: Authority, resource: Resource, tombstone: Revisio
     """IF fence; tombstone unchanged; sweep absent THEN delete the tombstone: somebody holds it after all."""
     key = keys.tombstone(resource)
     return Txn((_fence(keys, by), unchanged(key, _seen(tombstone)), absent(keys.sweep(resource))), (Delete(key),))
+
+
+def notify(
+    keys: Keyspace, by: Authority, resource: Resource, tombstone: Revision, seen: Revision, notice: NoticeRecord
+) -> Txn:
+    """IF fence; tombstone unchanged; sweep absent; notice unchanged since ``seen`` (0: absent) THEN put the notice,
+    before any byte leaves: from now on a restore is owed, should the tombstone go."""
+    key = keys.notice(resource)
+    compares = (
+        _fence(keys, by),
+        unchanged(keys.tombstone(resource), _seen(tombstone)),
+        absent(keys.sweep(resource)),
+        unchanged(key, seen),
+    )
+    return Txn(compares, (Put(key, encode(notice)),))
+
+
+def note_notice(keys: Keyspace, by: Authority, resource: Resource, seen: Revision, notice: NoticeRecord) -> Txn:
+    """IF fence; notice unchanged since ``seen`` THEN put it with its outcome."""
+    key = keys.notice(resource)
+    return Txn((_fence(keys, by), unchanged(key, _seen(seen))), (Put(key, encode(notice)),))
+
+
+def withdraw(keys: Keyspace, by: Authority, resource: Resource, seen: Revision, record: Revision) -> Txn:
+    """IF fence; notice unchanged since ``seen``; record as read (0: absent) THEN delete the notice: the owner restored
+    it, or what it was about is no more. A tombstone put meanwhile is told about anew."""
+    key = keys.notice(resource)
+    return Txn(
+        (_fence(keys, by), unchanged(key, _seen(seen)), unchanged(keys.record(resource), record)), (Delete(key),)
+    )
 
 
 def strike(keys: Keyspace, by: Authority, holder: Holder, seen: Revision) -> Txn:
@@ -549,6 +581,7 @@ def _everything_known(keys: Keyspace, resource: Resource, record: ResourceRecord
     outbound = (Delete(keys.ref(target, resource)) for target in references(record) if target != resource)
     return (
         Delete(keys.record(resource)),
+        Delete(keys.notice(resource)),
         Delete(keys.holds_of(resource)),
         Delete(keys.refs_to(resource)),
         *outbound,

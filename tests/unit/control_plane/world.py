@@ -54,13 +54,21 @@ class Thing:
 
 @dataclass
 class Owner:
-    """``GET`` and ``DELETE /v1/<id>`` with uids, ETags and ``If-Match``; ``answers`` are given to deletes first."""
+    """``GET`` and ``DELETE /v1/<id>`` with uids, ETags and ``If-Match``; ``answers`` are given to deletes first.
+
+    ``POST /condemn/<id>`` and ``/restore/<id>`` are heard, unless ``notice_answers`` has something else to say.
+    ``GET /in-use/<id>`` says ``used[id]``: ``{"used": true}`` and so on, or whatever response stands there.
+    """
 
     things: dict[str, Thing] = field(default_factory=dict)
     ledger: list[tuple[str, str, float]] = field(default_factory=list)
     gone_at: dict[str, float] = field(default_factory=dict)
     answers: list[web.Response | Callable[[], Awaitable[web.Response]]] = field(default_factory=list)
     read_answers: list[web.Response] = field(default_factory=list)
+    used: dict[str, object] = field(default_factory=dict)
+    condemned: set[str] = field(default_factory=set)
+    notice_answers: dict[str, list[int]] = field(default_factory=dict)
+    on_notice: Callable[[str, str], Awaitable[None]] | None = None
     before_delete: Callable[[str], None] | None = None
     lie: int | None = None
     hang: bool = False
@@ -73,6 +81,8 @@ class Owner:
         app = web.Application()
         app.add_routes(self.more_routes)
         app.add_routes([web.get("/v1/{id:.+}", self._get), web.delete("/v1/{id:.+}", self._delete)])
+        app.add_routes([web.get("/in-use/{id:.+}", self._in_use)])
+        app.add_routes([web.post("/{call:condemn|restore}/{id:.+}", self._notice)])
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -100,6 +110,29 @@ class Owner:
         if thing is None:
             return web.Response(status=404)
         return web.json_response({"uid": thing.uid}, headers={"ETag": thing.etag})
+
+    async def _in_use(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        self.ledger.append(("ASK", name, time.monotonic()))
+        said = self.used.get(name, False)
+        said = said() if callable(said) else said
+        if said == "hang":
+            await asyncio.sleep(60)
+        return web.Response(status=said) if type(said) is int else web.json_response({"used": said})
+
+    async def _notice(self, request: web.Request) -> web.Response:
+        call, name = request.match_info["call"], request.match_info["id"]
+        self.ledger.append((call, name, time.monotonic()))
+        self.seen_headers.append(dict(request.headers))
+        if self.on_notice is not None:
+            await self.on_notice(call, name)
+        if answers := self.notice_answers.get(call):
+            return web.Response(status=answers[0] if len(answers) == 1 else answers.pop(0))
+        if call == "condemn":
+            self.condemned.add(name)
+        else:
+            self.condemned.discard(name)
+        return web.Response(status=204)
 
     async def _delete(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]

@@ -56,3 +56,68 @@ def test_if_match_by_grpc_needs_an_etag_on_both_sides() -> None:
             '"{id}"}}}\n', '"{id}"}}, incarnation: {grpc: {field: etag}}}\n'
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ('{path: "/v1", json: used}', "verify.path: expected {id}"),
+        ('{path: "/{id}"}', "verify: expected json, or both in_use and not_in_use"),
+        ('{path: "/{id}", in_use: [200]}', "verify: expected json, or both in_use and not_in_use"),
+        ('{path: "/{id}", json: "a["}', "verify.json: expected a JMESPath"),
+        ('{path: "/{id}", method: get, json: a}', "verify.method: expected an upper-case"),
+        ('{path: "/{id}", in_use: [200], not_in_use: [200]}', "verify.not_in_use[0]: expected no code that means"),
+        ('{path: "/{id}", in_use: [200], not_in_use: [403]}', "verify.not_in_use[0]: expected 200 to 299, 404"),
+        ('{path: "/{id}", in_use: [500], not_in_use: [404]}', "verify.in_use[0]: expected a response code from 200"),
+    ],
+)  # fmt: skip
+def test_a_question_that_could_mislead_is_named_with_its_place(said: str, expected: str) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        load(GOOD.replace("limits:", f"verify: {said}\n    limits:"))
+    [mistake] = caught.value.mistakes
+    assert str(mistake).startswith(f"rules.yaml: owners[0].{expected}")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("{first: 10ms}", "first: expected 0.1s to 86400s, got 0.01s"),
+        ("{first: 2h}", "longest: expected 7200s to 604800s, got 3600s"),
+        ("{budget: 30m}", "budget: expected 3600s to"),
+        ("{budget: 400d}", "budget: expected 3600s to"),
+        ("{refusals: 0}", "refusals: expected 1 to 1000, got 0"),
+        ("{slow: 0s}", "slow: expected 1s to"),
+    ],
+)
+def test_retries_that_make_no_sense_are_named(said: str, expected: str) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        load(GOOD.replace("limits:", f"retries: {said}\n    limits:"))
+    [mistake] = caught.value.mistakes
+    assert str(mistake).startswith(f"rules.yaml: owners[0].retries.{expected}")
+
+
+def test_a_type_may_be_asked_about_differently() -> None:
+    said = (
+        'verify: {path: "/{id}", json: used}\n    types: {folder: {verify: {path: "/f/{id}", json: used}}}\n    limits:'
+    )
+    [owner] = load(GOOD.replace("limits:", said)).owners
+    assert owner.is_asked
+    paths = [call.path for kind in ("blob", "folder") if (call := owner.verify_of(kind))]
+    assert paths == ["/{id}", "/f/{id}"]
+    assert load().owners[0].verify_of("blob") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ('condemn: {path: "/{id}"}', "condemn: expected a restore beside it"),
+        ('restore: {path: "/{id}"}', "restore: expected a condemn beside it"),
+        ('condemn: {path: "/x"}\n    restore: {path: "/{id}"}', "condemn.path: expected {id}"),
+        ('condemn: {path: "/{id}"}\n    restore: {path: "/{id}", method: x}', "restore.method: expected an upper"),
+    ],
+)
+def test_a_notice_that_could_not_be_taken_back_is_a_mistake(said: str, expected: str) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        load(GOOD.replace("limits:", f"{said}\n    limits:"))
+    [mistake] = caught.value.mistakes
+    assert str(mistake).startswith(f"rules.yaml: owners[0].{expected}")

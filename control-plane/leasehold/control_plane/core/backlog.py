@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,16 @@ T = TypeVar("T", bound=Hashable)
 def backoff_ceiling(failures: int, first: float = FIRST_SECONDS, longest: float = LONGEST_SECONDS) -> float:
     """The longest wait after that many failures in a row: 1, 2, 4 ... 3600 s."""
     return min(longest, first * 2.0 ** min(max(failures - 1, 0), 30))
+
+
+def attempts_within(seconds: float, first: float = FIRST_SECONDS, longest: float = LONGEST_SECONDS) -> int:
+    """After how many attempts the waits between them have added up to about ``seconds``, with full jitter (each half
+    its ceiling, on average). At least 1."""
+    attempts, waited = 1, 0.0
+    while waited < seconds and backoff_ceiling(attempts, first, longest) < longest:
+        waited += backoff_ceiling(attempts, first, longest) / 2
+        attempts += 1
+    return attempts + math.ceil(max(0.0, seconds - waited) / (longest / 2))
 
 
 @dataclass(slots=True)

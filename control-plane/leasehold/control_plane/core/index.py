@@ -25,6 +25,7 @@ from leasehold.control_plane.core.grace_class import GraceClass
 from leasehold.control_plane.core.intents import Intents
 from leasehold.control_plane.core.lifecycle import SWEEPING, Facts, Grace, Holding, State, Step, Sweeping
 from leasehold.control_plane.core.lifecycle import TABLE as LIFECYCLE
+from leasehold.control_plane.core.notices import Notice, Notices
 from leasehold.control_plane.core.policy import Policy
 from leasehold.control_plane.core.warmup import Attendance
 from leasehold.protocol.keyspace import Family, Key, Keyspace
@@ -44,6 +45,7 @@ from leasehold.protocol.records import (
     EpochRecord,
     HoldRecord,
     IntentRecord,
+    NoticeRecord,
     ResourceRecord,
     RosterRecord,
     ShardRecord,
@@ -68,6 +70,7 @@ class Index:
         self.policy = Policy()
         self.intents = Intents()
         self.policy_changed = False
+        self.notices = Notices(self.policy)
         self.armed = ABSENT
         self.cluster: tuple[Revision, ClusterRecord | None] = (ABSENT, None)
         self.shards: dict[int, tuple[Revision, str]] = {}
@@ -90,6 +93,7 @@ class Index:
             Family.INTENTS: self._on_intent,
             Family.TOMBSTONES: self._on_tombstone,
             Family.SWEEPS: self._on_sweep,
+            Family.NOTICES: self._on_notice,
             Family.PINS: self._on_pin,
             Family.EPOCHS: self._on_epoch,
             Family.EPOCH_LEASES: self._on_epoch_lease,
@@ -198,6 +202,8 @@ class Index:
         keys = self.keys
         for entry in self.entries():
             yield from self._known_of(entry)
+        for resource in self.notices.seen():
+            yield keys.notice(resource), self.notices.revision_of(resource)
         for holder, found in self.holders():
             yield keys.beacon(holder), found.beacon
             yield keys.roster(holder), found.roster
@@ -359,6 +365,14 @@ class Index:
         self._reconsider(entry)
         return True
 
+    def _on_notice(self, key: Key, item: KeyValue, there: bool) -> bool:
+        resource = key.resource
+        if item.mod_revision <= self.notices.revision_of(resource):
+            return False
+        self.notices.put(resource, Notice(item.mod_revision, self._read(NoticeRecord, item)) if there else None)
+        self.notices.reconsider(resource, self._entries.get(resource))
+        return True
+
     def _on_pin(self, key: Key, item: KeyValue, there: bool) -> bool:
         entry = self._entry(key)
         if item.mod_revision <= entry.pin:
@@ -432,6 +446,8 @@ class Index:
         else:
             self.policy.drop(kind, name)
         self.policy_changed = True
+        for entry in self.entries() if kind is Owner else ():
+            self.notices.reconsider(entry.resource, entry)
         return True
 
     # --- what follows from it -------------------------------------------------------------------------------------
@@ -452,6 +468,7 @@ class Index:
             self._unfile(entry)
             if entry.empty:
                 self._entries.pop(entry.resource, None)
+        self.notices.reconsider(entry.resource, entry)
 
     def _file(self, entry: Entry, state: State, step: Step | None) -> None:
         resource, filed = entry.resource, (entry.grace_class, state)

@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 
+from grpclib.const import Status
+
 from leasehold.control_plane.owners.binding import Binding, Bound
-from leasehold.control_plane.owners.credentials import Credentials
+from leasehold.control_plane.owners.credentials import Credentials, NoCredential, Outgoing
 from leasehold.control_plane.owners.outcome import Answer, Verdict
 from leasehold.control_plane.owners.outcome_grpc import of_delete, of_read
 from leasehold.control_plane.owners.visit import Reply, safe_delete, visit
@@ -41,9 +43,13 @@ class GrpcOwner:
         self._binding = Binding(owner)
         self._credentials = Credentials(owner)
         self._wire: Wire | None = None
-        self._tls_seen: tuple[float, ...] = ()
+        self._tls_seen: tuple[int, ...] = ()
 
     async def close(self) -> None:
+        await self._hang_up()
+        await self._credentials.close()
+
+    async def _hang_up(self) -> None:
         wire, self._wire = self._wire, None  # first, or who comes meanwhile closes a newer one
         if wire is not None:
             await wire.close()
@@ -64,6 +70,8 @@ class GrpcOwner:
             return Answer(Verdict.UNVERIFIABLE, f"nothing was sent: {error}")
         except _Unready as error:
             return Answer(Verdict.MISCONFIGURED, str(error))
+        except NoCredential as error:
+            return Answer(error.verdict, str(error), error.retry_after)
         except ssl.SSLError as error:
             return Answer(Verdict.MISCONFIGURED, f"TLS: {error}")
         except TimeoutError:
@@ -72,14 +80,24 @@ class GrpcOwner:
             return Answer(Verdict.UNKNOWN, f"{type(error).__name__}: {error}")
 
     async def call(self, call: UnaryCall, request: bytes, until: float) -> Said:
-        """One call, sent once. Raises what ``Wire.call`` raises, and ``_Unready``."""
-        metadata = {
-            name.lower(): value for name, value in (*self.owner.headers.items(), *call.metadata.items())
-        } | self._authorization()
+        """One call, sent once; once more if it was turned away as unproven and a fresh proof can be had.
+
+        Raises what ``Wire.call`` raises, ``NoCredential`` and ``_Unready``.
+        """
+        named = (*self.owner.headers.items(), *call.metadata.items())
+        plain = Outgoing("POST", self.owner.endpoint + call.path, {name.lower(): value for name, value in named})
+        proven = await self._credentials.prove(plain)
+        said = await self._send(call, request, proven, until)
+        if said.status is Status.UNAUTHENTICATED and self._credentials.turned_away(proven):
+            said = await self._send(call, request, await self._credentials.prove(plain), until)
+        return said
+
+    async def _send(self, call: UnaryCall, request: bytes, proven: Outgoing, until: float) -> Said:
         try:
             wire = await self._ready()
         except (OSError, ValueError) as error:
             raise _Unready(f"TLS: {error}") from error
+        metadata = {name.lower(): value for name, value in proven.headers.items()}
         return await wire.call(call.path, request, metadata, until=until)
 
     def _bound(self, kind: str) -> Bound:
@@ -88,21 +106,10 @@ class GrpcOwner:
         except (OSError, BadSchema) as error:
             raise _Unready(f"descriptor_set {self.owner.descriptor_set}: {error}") from error
 
-    def _authorization(self) -> dict[str, str]:
-        try:
-            value = self._credentials.authorization()
-        except (OSError, ValueError) as error:
-            raise _Unready(f"bearer_token_file: {error}") from error
-        if value is None:
-            return {}
-        if not value.isascii() or not value.isprintable():
-            raise _Unready("bearer_token_file: expected visible ASCII text")
-        return {"authorization": value}
-
     async def _ready(self) -> Wire:
         seen = self._credentials.tls_times()
         if self._wire is not None and seen != self._tls_seen:
-            await self.close()
+            await self._hang_up()
         if self._wire is None:
             tls = self.owner.tls
             files = TlsConfig(tls.ca, tls.cert, tls.key, tls.server_name) if tls else None

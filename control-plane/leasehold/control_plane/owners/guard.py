@@ -23,16 +23,28 @@ SUSPECT_CALLS = 20
 SUSPECT_PART = 0.8
 FIRST_TRIP_SECONDS = {Verdict.MISCONFIGURED: 30.0, Verdict.UNKNOWN: 2.0}
 LONGEST_TRIP_SECONDS = {Verdict.MISCONFIGURED: 900.0, Verdict.UNKNOWN: 30.0}
-_FINE = frozenset({Verdict.GONE, Verdict.ABSENT, Verdict.REPLACED, Verdict.PENDING, Verdict.REFUSED})
+_FINE = frozenset(
+    {
+        Verdict.GONE,
+        Verdict.ABSENT,
+        Verdict.REPLACED,
+        Verdict.PENDING,
+        Verdict.REFUSED,
+        Verdict.IN_USE,
+        Verdict.NOT_IN_USE,
+        Verdict.TOLD,
+    }
+)
 
 
 class OwnerGuard:
-    """One owner. Every call is announced by ``on_call`` and answered by ``on_answer``."""
+    """One owner. Every call is announced by ``on_call``, and ended by one of ``on_answer`` and ``on_end``."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.suspect = False
         self.tripped: Verdict | None = None
+        self._under_way = 0
         self._closed_until = Instant(float("-inf"))
         self._trips = 0
         self._troubles = 0
@@ -41,8 +53,12 @@ class OwnerGuard:
         self._counted_at: Instant | None = None
 
     def may_call(self, now: Instant, in_hand: int) -> bool:
-        """Whether another call may begin, with that many under way."""
-        if self.suspect or now < self._closed_until or in_hand >= (1 if self.tripped else self.limits.concurrency):
+        """Whether another call may begin, with that many about to be made or under way for the same purpose.
+
+        Calls of all purposes count together: deletes, and questions whether something is in use.
+        """
+        busy = max(in_hand, self._under_way)
+        if self.suspect or now < self._closed_until or busy >= (1 if self.tripped else self.limits.concurrency):
             return False
         self._refill(now)
         return self._tokens >= 1
@@ -60,9 +76,11 @@ class OwnerGuard:
     def on_call(self, now: Instant) -> None:
         self._refill(now)
         self._tokens -= 1
+        self._under_way += 1
 
     def on_answer(self, now: Instant, verdict: Verdict, *, first: bool, wait: float | None = None) -> None:
         """``first``: of this sweep; a later one may well find gone what an earlier one deleted."""
+        self.on_end()
         if verdict in FIRST_TRIP_SECONDS:
             self._troubles += 1
             if verdict is Verdict.MISCONFIGURED or self.tripped or self._troubles >= TROUBLE:
@@ -76,6 +94,10 @@ class OwnerGuard:
             self._window.append(verdict is Verdict.ABSENT)
             absent = sum(self._window)
             self.suspect = len(self._window) >= SUSPECT_CALLS and absent > SUSPECT_PART * len(self._window)
+
+    def on_end(self) -> None:
+        """A call is over, and what it was answered says nothing about the owner as a whole."""
+        self._under_way = max(0, self._under_way - 1)
 
     @property
     def state(self) -> str:

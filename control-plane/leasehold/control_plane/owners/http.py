@@ -4,28 +4,32 @@ Laws:
 
 - The id becomes path segments of a compiled template, on the configured origin. Redirects are not followed.
 - Nothing below us repeats a request.
-- Secrets are read again when their file changes. They go to this owner only.
+- What proves who we are is told in ``credentials``. A request that is turned away as unproven (401) is sent once more
+  where a fresh proof can be had: the owner said that it did nothing.
 """
 
 from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from typing import TypeVar
 
 import aiohttp
 import jmespath
 from yarl import URL
 
-from leasehold.control_plane.owners.credentials import Credentials
-from leasehold.control_plane.owners.outcome import Answer, Fetched, Verdict, of_delete, of_read
-from leasehold.control_plane.owners.visit import Reply, Sign, visit
+from leasehold.control_plane.owners.credentials import Credentials, NoCredential, Outgoing
+from leasehold.control_plane.owners.outcome import Answer, Fetched, Verdict, of_delete, of_notice, of_read
+from leasehold.control_plane.owners.outcome_verify import of_verify
+from leasehold.control_plane.owners.visit import Reply, Sign, recognised, visit
 from leasehold.protocol.names import Resource
-from leasehold.protocol.rules import DeleteCall, Owner, ReadCall, Source, Tls
+from leasehold.protocol.rules import DeleteCall, NoticeCall, Owner, ReadCall, Source, Tls, VerifyCall
 from leasehold.protocol.templates import PathTemplate, UnsafeId
 
 LARGEST_ANSWER_BYTES = 1024 * 1024
 USER_AGENT = "leasehold-control-plane"
+T = TypeVar("T")
 
 
 class HttpOwner:
@@ -36,42 +40,55 @@ class HttpOwner:
         self._origin = owner.endpoint.rstrip("/")
         self._credentials = Credentials(owner)
         self._session: aiohttp.ClientSession | None = None
-        self._tls_seen: tuple[float, ...] = ()
+        self._tls_seen: tuple[int, ...] = ()
 
-    async def close(self) -> None:
+    async def _hang_up(self) -> None:
         session, self._session = self._session, None  # first, or who comes meanwhile closes a newer one
         if session is not None:
             await session.close()
+
+    async def close(self) -> None:
+        await self._hang_up()
+        await self._credentials.close()
 
     async def sweep(self, resource: Resource, incarnation: str, *, first: bool) -> Answer:
         """Delete one incarnation of a resource. The caller bounds the time (``TimeoutError`` comes out as it is).
 
         ``first``: no earlier attempt was sent. Safe to repeat, as far as the owner's precondition goes.
         """
-        try:
-            return await visit(self, self.owner, resource, incarnation, first=first)
-        except UnsafeId as error:
-            return Answer(Verdict.UNVERIFIABLE, f"nothing was sent: {error}")
-        except aiohttp.ClientError as error:
-            return _trouble(error)
-        except TimeoutError:
-            raise  # an OSError, but about time: the caller's business
-        except (OSError, ValueError) as error:
-            return _trouble(error)
+        return await _answered(visit(self, self.owner, resource, incarnation, first=first))
+
+    async def verify(self, resource: Resource, call: VerifyCall) -> Answer:
+        """Whether a resource is in use after all. Bounded by the caller; safe to repeat."""
+        return await _answered(self._verify(resource, call))
+
+    async def _verify(self, resource: Resource, call: VerifyCall) -> Answer:
+        response = await self._call(call.method, call.path, resource, {})
+        reply = _reply(response, None, call.method)
+        return Answer(of_verify(call, response.status, response.body), f"verify: {reply.said}", reply.retry_after)
+
+    async def tell(self, resource: Resource, call: NoticeCall, incarnation: str | None) -> Answer:
+        """That a resource is condemned (then ``incarnation`` is compared, where deletes are conditional), or is not any
+        more (``None``). Bounded by the caller; safe to repeat, by the owner's contract."""
+        return await _answered(self._tell(resource, call, incarnation))
+
+    async def _tell(self, resource: Resource, call: NoticeCall, incarnation: str | None) -> Answer:
+        headers = {}
+        if incarnation is not None:
+            found = await recognised(self, self.owner, resource, incarnation)
+            if isinstance(found, Answer):
+                return found
+            headers = {"If-Match": found} if found is not None else {}
+        response = await self._call(call.method, call.path, resource, headers)
+        reply = _reply(response, of_notice(response.status), call.method)
+        return Answer(reply.verdict or Verdict.UNKNOWN, reply.said, reply.retry_after)
 
     async def fetch(self, target: str, method: str = "GET") -> Fetched | Answer:
         """Ask for something that is no single resource, at an absolute path on the configured origin. Safe to repeat.
 
         The caller bounds the time (``TimeoutError`` comes out as it is). An ``Answer`` says why there was none.
         """
-        try:
-            return await self._request(method, target, {})
-        except aiohttp.ClientError as error:
-            return _trouble(error)
-        except TimeoutError:
-            raise
-        except (OSError, ValueError) as error:
-            return _trouble(error)
+        return await _answered(self._request(method, target, {}))
 
     async def read(self, resource: Resource, read: ReadCall) -> Reply:
         response = await self._call(read.method, read.path, resource, {})
@@ -93,15 +110,21 @@ class HttpOwner:
         return await self._request(method, template.expand(dict.fromkeys(template.names, resource.id)), headers)
 
     async def _request(self, method: str, target: str, headers: Mapping[str, str]) -> Fetched:
-        url = URL(self._origin + target, encoded=True)
+        """Send it with the proof of who asks; once more, with a fresh one, where that was turned away."""
+        plain = Outgoing(method, self._origin + target, {"User-Agent": USER_AGENT, **self.owner.headers, **headers})
+        proven = await self._credentials.prove(plain)
+        response = await self._send(proven)
+        if response.status == 401 and self._credentials.turned_away(proven):
+            response = await self._send(await self._credentials.prove(plain))
+        return response
+
+    async def _send(self, request: Outgoing) -> Fetched:
         session = await self._ready()
-        token = self._credentials.authorization()
-        authorization = {} if token is None else {"Authorization": token}
-        everything = {"User-Agent": USER_AGENT, **self.owner.headers, **authorization, **headers}
         name = self.owner.tls.server_name if self.owner.tls else None
         async with session.request(
-            method, url, headers=everything, allow_redirects=False, server_hostname=name
-        ) as response:
+            request.method, URL(request.url, encoded=True), headers=request.headers, allow_redirects=False,
+            server_hostname=name,
+        ) as response:  # fmt: skip
             body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk
@@ -113,7 +136,7 @@ class HttpOwner:
     async def _ready(self) -> aiohttp.ClientSession:
         seen = self._credentials.tls_times()
         if self._session is not None and seen != self._tls_seen:
-            await self.close()
+            await self._hang_up()
         if self._session is None:
             connector = aiohttp.TCPConnector(
                 limit=self.owner.limits.concurrency, ssl=_context(self.owner.tls) if self.owner.tls else True
@@ -134,14 +157,23 @@ def _reply(response: Fetched, verdict: Verdict | None, method: str) -> Reply:
     return Reply(verdict, f"{method} {response.status}", response.wait)
 
 
-def _trouble(error: aiohttp.ClientError | OSError | ValueError) -> Answer:
-    """What follows when there was no answer."""
-    if isinstance(error, ssl.SSLError | aiohttp.ClientSSLError):
+async def _answered(call: Awaitable[T]) -> T | Answer:
+    """What follows from a call that failed: the one place where failures become verdicts."""
+    try:
+        return await call
+    except UnsafeId as error:
+        return Answer(Verdict.UNVERIFIABLE, f"nothing was sent: {error}")
+    except NoCredential as error:
+        return Answer(error.verdict, str(error), error.retry_after)
+    except (ssl.SSLError, aiohttp.ClientSSLError) as error:
         return Answer(Verdict.MISCONFIGURED, f"TLS: {error}")
-    if isinstance(error, aiohttp.ClientError | ConnectionError):
+    except (aiohttp.ClientError, ConnectionError) as error:
         return Answer(Verdict.UNKNOWN, f"{type(error).__name__}: {error}")
-    # A secret or certificate that cannot be read, or a header that cannot be sent.
-    return Answer(Verdict.MISCONFIGURED, str(error))
+    except TimeoutError:
+        raise  # an OSError, but about time: the caller's business
+    except (OSError, ValueError) as error:
+        # A secret or certificate that cannot be read, or a header that cannot be sent.
+        return Answer(Verdict.MISCONFIGURED, str(error))
 
 
 def _context(tls: Tls) -> ssl.SSLContext:

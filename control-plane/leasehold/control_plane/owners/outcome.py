@@ -31,6 +31,12 @@ class Verdict(StrEnum):
     """It cannot be told whether what is there is what was recorded: never deleted, quarantine."""
     WAIT = "wait"
     """Later, as told."""
+    TOLD = "told"
+    """Told of a condemnation, or of its end: it did as it was told."""
+    IN_USE = "in-use"
+    """Asked whether it is in use: yes. Vetoes."""
+    NOT_IN_USE = "not-in-use"
+    """Asked whether it is in use: no."""
     UNKNOWN = "unknown"
     """It may or may not have happened."""
 
@@ -86,6 +92,13 @@ def of_read(status: int) -> Verdict | None:
     verdict = _of_trouble(status)
     # A read refuses nothing: an odd answer to it says nothing about the resource.
     return Verdict.UNKNOWN if verdict is Verdict.REFUSED else verdict
+
+
+def of_notice(status: int) -> Verdict:
+    """What the answer to a ``condemn`` or ``restore`` means."""
+    if status in _GONE:
+        return Verdict.ABSENT
+    return Verdict.TOLD if 200 <= status < 300 else _of_trouble(status)
 
 
 def _of_trouble(status: int) -> Verdict:

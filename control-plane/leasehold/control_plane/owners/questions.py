@@ -22,6 +22,7 @@ WAIT_SECONDS = 0.25
 """Until an owner that had no room for a question is asked again."""
 PATIENCE = 240
 """How often."""
+_ABOUT_THE_OWNER = frozenset({Verdict.WAIT, Verdict.UNKNOWN})
 
 
 class Questions:
@@ -43,12 +44,15 @@ class Questions:
         if owner in self._asking or not office.guard.may_call(now, 0):
             return None
         self._asking.add(owner)
-        office.guard.on_call(now)
+        told: Answer | None = None
+        office.begin(now)
         try:
-            found = await self._fetch(office, target, method)
+            found = self._noted(office, await self._fetch(office, target, method))
+            told = found if isinstance(found, Answer) and found.verdict in _ABOUT_THE_OWNER else None
         finally:
             self._asking.discard(owner)
-        return self._noted(office, found)
+            office.end(self._now(), told, first=False)
+        return found
 
     async def ask_patiently(self, owner: str, target: str, method: str = "GET") -> Fetched | Answer:
         """The same, waiting for room as long as it takes, up to a minute."""
@@ -71,8 +75,6 @@ class Questions:
         verdict = of_read(found.status) if isinstance(found, Fetched) else found.verdict
         wait = found.wait if isinstance(found, Fetched) else found.retry_after
         self._metrics.questions.labels(office.owner.name, "there" if verdict is None else verdict.value).inc()
-        if verdict in {Verdict.WAIT, Verdict.UNKNOWN}:
-            office.guard.on_answer(self._now(), verdict, first=False, wait=wait)
         if isinstance(found, Fetched) and verdict not in {None, Verdict.ABSENT}:
             return Answer(verdict or Verdict.UNKNOWN, f"status {found.status}", wait)
         return found

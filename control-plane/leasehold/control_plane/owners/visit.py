@@ -5,7 +5,7 @@ Laws:
 - With ``if-match`` nothing is deleted that was not just read and recognised: the delete carries the ETag of that very
   read. Another ``uid`` is a namesake: left alone. Another ``etag`` may be the same thing changed by somebody: refused.
 - "Deleted" counts once a read says so, where there is a read.
-- One visit sends at most one delete.
+- One visit sends at most one delete, not counting one that was turned away unlooked at (401).
 """
 
 from __future__ import annotations
@@ -58,6 +58,15 @@ def safe_delete(owner: Owner, kind: str) -> DeleteCall | None:
     if delete is None or (delete.precondition is Precondition.NONE and not delete.unsafe):
         return None
     return delete
+
+
+async def recognised(face: Face, owner: Owner, resource: Resource, incarnation: str) -> Answer | str | None:
+    """Where deletes are conditional: the ETag of what is there, if it is what was recorded; else what follows."""
+    delete, read = owner.delete_of(resource.type), owner.read_of(resource.type)
+    if delete is None or read is None or read.grpc is not None or delete.precondition is not Precondition.IF_MATCH:
+        return None
+    seen = await face.read(resource, read)
+    return _ended(seen, incarnation, conditional=True) or seen.etag
 
 
 async def visit(face: Face, owner: Owner, resource: Resource, incarnation: str, *, first: bool) -> Answer:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leasehold.control_plane.core.backlog import Backlog, backoff_ceiling
+from leasehold.control_plane.core.backlog import Backlog, attempts_within, backoff_ceiling
 from leasehold.protocol.names import Instant
 
 T0 = Instant(0.0)
@@ -174,3 +175,13 @@ def test_nothing_accepted_is_lost_and_nothing_is_in_two_hands(moves: list[tuple[
     while model.in_hand:
         model.failed("")
     assert set(take_all(model.backlog, model.now + 10_000)) == model.owed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "first", "longest", "attempts"),
+    [(172800, 1, 3600, 108), (36000, 3600, 3600, 21), (0, 1, 3600, 1), (3600, 3600, 3600, 3), (3, 1, 64, 4)],
+)
+def test_a_budget_of_time_is_a_number_of_attempts(seconds: float, first: float, longest: float, attempts: int) -> None:
+    assert attempts_within(seconds, first, longest) == attempts
+    waits = [backoff_ceiling(n, first, longest) / 2 for n in range(1, attempts)]
+    assert sum(waits) >= seconds > sum(waits[:-1]) or attempts == 1

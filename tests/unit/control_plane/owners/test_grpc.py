@@ -19,7 +19,8 @@ from msgspec.structs import replace
 
 from leasehold.control_plane.owners.grpc import GrpcOwner
 from leasehold.control_plane.owners.outcome import Answer, Verdict
-from leasehold.protocol.rules import Owner, Tls, load_rules
+from leasehold.protocol.rules import Auth, OAuth2, Owner, Tls, load_rules
+from tests.fakes.token_server import TokenServer
 from tests.fakes.grpc_owner import SERVICE, GrpcBlobs, descriptor_set, grpc_rules
 from tests.unit.control_plane.world import blob
 
@@ -494,3 +495,21 @@ async def test_tls_without_h2_is_not_spoken_to(schema: Path, tmp_path: Path) -> 
             verdict, detail = await caller.sweep("x")
     assert verdict is Verdict.MISCONFIGURED
     assert "ALPN" in detail
+
+
+async def test_a_token_that_is_turned_away_is_fetched_anew_once(
+    owner: GrpcBlobs, schema: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("s")
+    owner.add("x")
+    owner.answers = [(grpc.StatusCode.UNAUTHENTICATED, ())]
+    async with TokenServer("s") as server:
+        auth = Auth(oauth2=OAuth2(f"{server.address}/token", "me", str(tmp_path / "secret")))
+        async with calling(replace(document(plain(owner), schema, "never-reused"), auth=auth)) as caller:
+            assert await caller.verdict("x") is Verdict.GONE
+            owner.answers = [(grpc.StatusCode.UNAUTHENTICATED, ())] * 2
+            assert await caller.verdict("x") is Verdict.MISCONFIGURED
+    seen = [metadata["authorization"] for metadata in owner.seen_metadata]
+    assert seen[:2] == ["Bearer token-1", "Bearer token-2"]
+    assert seen[-1] == "Bearer token-3"
+    assert len(server.asked) == 3

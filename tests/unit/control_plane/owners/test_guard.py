@@ -22,15 +22,30 @@ def test_no_more_calls_at_once_than_the_owner_bears() -> None:
     assert it.reopens_at(T0) is None, "no time will help, an answer will"
 
 
+def test_calls_of_all_purposes_count_together() -> None:
+    it = guard(concurrency=2)
+    it.on_call(T0)
+    it.on_call(T0)
+    assert not it.may_call(T0, 0), "both may be questions; there is no room for a delete"
+    it.on_answer(T0, Verdict.IN_USE, first=False)
+    assert it.may_call(T0, 0)
+    for _ in range(TROUBLE):
+        it.on_answer(T0, Verdict.UNKNOWN, first=False)
+    it.on_call(Instant(3))
+    assert not it.may_call(Instant(3), 0), "one probe, whatever it is for"
+
+
 def test_no_more_calls_per_second_than_the_owner_bears() -> None:
     it, now, calls = guard(per_second=10.0), 0.0, 0
     while now < 10:
         while it.may_call(Instant(now), 0):
             it.on_call(Instant(now))
+            it.on_answer(Instant(now), Verdict.GONE, first=True)
             calls += 1
         now += 0.01
     assert 90 <= calls <= 102
     it.on_call(Instant(now))
+    it.on_answer(Instant(now), Verdict.GONE, first=True)
     reopens = it.reopens_at(Instant(now))
     assert reopens is not None
     assert it.may_call(reopens, 0)

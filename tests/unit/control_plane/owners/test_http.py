@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from leasehold.control_plane.owners.http import HttpOwner, extract
 from leasehold.control_plane.owners.outcome import Verdict
 from leasehold.protocol.rules import Owner as OwnerDocument
-from leasehold.protocol.rules import Source
+from leasehold.protocol.rules import Source, VerifyCall
 from tests.unit.control_plane.world import Owner, blob, rules
 
 
@@ -263,3 +263,31 @@ async def test_a_delete_is_never_repeated_behind_our_back(owner: Owner) -> None:
             assert (await caller.sweep("a"))[0] is Verdict.GONE
             assert (await caller.sweep("b"))[0] is Verdict.UNKNOWN
     assert heard == [b"/v1/a", b"/v1/b"], "each attempt is numbered, and written before it is made"
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [
+        (True, Verdict.IN_USE),
+        (False, Verdict.NOT_IN_USE),
+        (None, Verdict.UNKNOWN),
+        (404, Verdict.UNKNOWN),
+        (403, Verdict.MISCONFIGURED),
+        (503, Verdict.WAIT),
+    ],
+)
+async def test_an_owner_is_asked_whether_something_is_in_use(owner: Owner, said: object, verdict: Verdict) -> None:
+    owner.used["a/b"] = said
+    async with Caller(document(owner)) as caller:
+        answer = await caller.client.verify(blob("a/b"), VerifyCall("/in-use/{+id}", json="used"))
+    assert answer.verdict is verdict
+    assert answer.detail.startswith("verify: GET ")
+
+
+async def test_a_question_that_fails_is_no_answer(owner: Owner) -> None:
+    call = VerifyCall("/in-use/{id}", json="used")
+    async with Caller(document(owner, endpoint="http://127.0.0.1:1")) as caller:
+        assert (await caller.client.verify(blob("x"), call)).verdict is Verdict.UNKNOWN
+    async with Caller(document(owner)) as caller:
+        assert (await caller.client.verify(blob(".."), call)).verdict is Verdict.UNVERIFIABLE
+    assert owner.ledger == []
