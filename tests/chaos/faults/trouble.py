@@ -1,0 +1,92 @@
+"""A jumping wall clock, an operator's brake, and owners in all their moods."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from email.utils import parsedate_to_datetime
+from random import Random
+
+from tests.chaos.faults.stopwatch import Stopwatch, until
+from tests.chaos.history import Fault
+from tests.chaos.owners import Mood
+from tests.chaos.parts import Plane
+from tests.chaos.world import World, faketime
+
+MOODS = tuple(mood for mood in Mood if mood is not Mood.FINE)
+
+
+async def shift_wall_clock(world: World, random: Random) -> Fault:
+    """Both control planes' wall clocks jump by hours, either way; no decision may notice."""
+    watch = Stopwatch("shift-wall-clock")
+    if faketime() is None:
+        return watch.nothing("libfaketime is not here (Debian: apt-get install faketime)")
+    hours = random.choice([-48, -1, 1, 48])
+    world.clock.write_text(f"{hours * 3600:+d}\n")
+    planes = [plane for plane in world.planes if plane.child.pid and plane.child.state != "T"]
+    shifts: list[float] = []
+
+    async def all_shifted() -> bool:
+        shifts[:] = [await _shift(plane) for plane in planes]
+        return bool(shifts) and all(abs(shift - hours * 3600) < 120 for shift in shifts)
+
+    shifted = await until(all_shifted, 5.0)
+    await asyncio.sleep(random.uniform(3, 6))
+    world.clock.write_text("+0\n")
+    watch.show(hours=hours, seen_shifts=[round(shift) for shift in shifts])
+    return watch.over(bool(shifted))
+
+
+async def _shift(plane: Plane) -> float:
+    date = await plane.date()
+    return parsedate_to_datetime(date).timestamp() - time.time() if date else 0.0
+
+
+async def trip_brake(world: World, random: Random) -> Fault:
+    """By the operator's command; sometimes the leader dies meanwhile: its successor must heed it, too."""
+    watch = Stopwatch("trip-brake")
+    armed = f"/leasehold/1/{world.settings.tenant}/control/armed"
+    try:
+        await world.leasehold("brake", "trip", "--reason", "chaos")
+        gone = await until(lambda: armed not in world.witness.values, 5.0)
+        plane, fence = world.leader, world.fence
+        if plane is not None and random.random() < 0.5:
+            await plane.child.kill()
+            await until(lambda: world.fence not in {"", fence}, 10.0)
+            watch.show(killed=plane.name)
+            await plane.child.start()
+        await asyncio.sleep(random.uniform(2, 5))
+    except (OSError, TimeoutError) as error:
+        watch.show(error=repr(error)[:200])
+        gone = False
+    finally:
+        back = await arm(world)
+    watch.show(armed_key_gone=bool(gone), armed_again=back)
+    return watch.over(bool(gone))
+
+
+async def arm(world: World) -> bool:
+    """Until it is armed."""
+    armed = f"/leasehold/1/{world.settings.tenant}/control/armed"
+    for _ in range(10):
+        try:
+            await world.leasehold("brake", "arm", "--reason", "chaos is over")
+        except (OSError, TimeoutError):
+            await asyncio.sleep(1.0)
+            continue
+        return bool(await until(lambda: armed in world.witness.values, 5.0))
+    return False
+
+
+async def owner_mood(world: World, random: Random) -> Fault:
+    """An owner is slow, late, lies, fails, resets, or repeats a delete long after, until some requests met it."""
+    watch, owner, mood = Stopwatch("owner-mood"), random.choice(list(world.owners.values())), random.choice(MOODS)
+    pairs = world.crowd.whole
+    if pairs and mood is not Mood.CUTS_CREATIONS:
+        await random.choice(pairs).end_program("crash")  # so that there is something to delete
+    owner.feel(mood)
+    await until(lambda: owner.moody >= 5, 3 * world.settings.grace + random.uniform(2, 4))
+    met = owner.moody
+    owner.feel(Mood.FINE)
+    watch.show(owner=owner.name, mood=mood, requests=met)
+    return watch.over(met > 0)
