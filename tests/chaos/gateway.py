@@ -102,6 +102,11 @@ class Gateway:
         said = await self.ask_any("maintenance/alarm", {"action": "GET"})
         return [str(alarm.get("alarm", "NONE")) for alarm in said.get("alarms", ())]
 
+    async def disarm(self) -> None:
+        """Every alarm, member by member: etcd knows no "all"."""
+        for alarm in (await self.ask_any("maintenance/alarm", {"action": "GET"})).get("alarms", ()):
+            await self.ask_any("maintenance/alarm", {**alarm, "action": "DEACTIVATE"})
+
     async def watch(self, member: int, start: int, *, silence: float) -> AsyncIterator[dict[str, Any]]:
         """Results of a watch on everything, as etcd words them. Raises one of ``TROUBLE``; also after ``silence``."""
         body = {

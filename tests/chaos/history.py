@@ -150,7 +150,7 @@ class Terms:
 
 @dataclass(slots=True)
 class History:
-    """One run. ``complete``: why the witness may have missed something; empty when it surely did not."""
+    """One run. ``gaps``: why the witness may have missed something, or the run ended early."""
 
     terms: Terms
     events: list[Event] = field(default_factory=list)
@@ -160,6 +160,8 @@ class History:
     lives: list[Life] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     ending: Ending = field(default_factory=Ending)
+    falls: list[str] = field(default_factory=list)
+    """Parts of the product that ended by themselves, with the end of what they wrote."""
     gaps: list[str] = field(default_factory=list)
 
 
@@ -172,7 +174,9 @@ def save(history: History, folder: Path) -> None:
     """One file of JSON lines per list, and ``history.json`` for the rest."""
     for name in _LISTS:
         write_lines(folder / f"{name}.jsonl", (asdict(item) for item in getattr(history, name)))
-    rest = {"terms": asdict(history.terms), "ending": asdict(history.ending), "gaps": history.gaps}
+    rest = {
+        "terms": asdict(history.terms), "ending": asdict(history.ending), "gaps": history.gaps, "falls": history.falls,
+    }  # fmt: skip
     (folder / "history.json").write_text(json.dumps(rest, indent=1))
 
 
@@ -183,7 +187,7 @@ def load(folder: Path) -> History:
     ending = rest["ending"]
     ending["leftovers"] = tuple(Leftover(**one) for one in ending["leftovers"])
     ending["living"] = tuple(ending["living"])
-    history = History(Terms(**rest["terms"]), ending=Ending(**ending), gaps=rest["gaps"])
+    history = History(Terms(**rest["terms"]), ending=Ending(**ending), gaps=rest["gaps"], falls=rest["falls"])
     for name, kind in _LISTS.items():
         setattr(history, name, [kind(**line) for line in read_lines(folder / f"{name}.jsonl")])
     return history

@@ -30,8 +30,10 @@ class Child:
         self.env = dict(env or {})
         self._command = list(command)
         self._process: asyncio.subprocess.Process | None = None
+        self._meant = False
 
     async def start(self) -> None:
+        self._meant = False
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -46,6 +48,11 @@ class Child:
     def pid(self) -> int:
         """0 when it does not run."""
         return self._process.pid if self._process is not None and self._process.returncode is None else 0
+
+    @property
+    def fell(self) -> bool:
+        """It ended, and nobody here ended it."""
+        return self._process is not None and self._process.returncode is not None and not self._meant
 
     @property
     def state(self) -> str:
@@ -70,6 +77,7 @@ class Child:
     async def kill(self) -> float:
         """End it as a power failure would. When it was asked for."""
         asked = time.monotonic()
+        self._meant = True
         self._signal(signal.SIGKILL)
         if self._process is not None:
             await self._process.wait()
@@ -77,6 +85,7 @@ class Child:
 
     async def stop(self, within: float = 6.0) -> None:
         """SIGTERM, and SIGKILL for whoever does not listen."""
+        self._meant = True
         self._signal(signal.SIGCONT)
         self._signal(signal.SIGTERM)
         if self._process is not None:

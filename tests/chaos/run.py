@@ -98,6 +98,7 @@ def _gather(world: World, plan: Plan, history: History) -> None:
     """Put together what everybody wrote down."""
     history.events = world.witness.events
     history.gaps += world.witness.gaps
+    history.falls = world.falls
     calls = (call for owner in world.owners.values() for call in owner.ledger)
     history.calls = sorted(calls, key=lambda call: call.arrived)
     for pair in world.crowd.pairs:

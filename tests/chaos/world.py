@@ -45,6 +45,7 @@ class World:
         self.planes: list[Plane] = []
         self.crowd = Crowd(self._new_pair, random, size=pairs, most=most_pairs)
         self.stalls: list[Fault] = []
+        self.falls: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -80,6 +81,7 @@ class World:
             await plane.child.start()
         await asyncio.gather(*(plane.until_ready() for plane in self.planes))
         self._spawn(self.crowd.run())
+        self._spawn(self._raise_the_fallen())
 
     async def _stop(self) -> None:
         for task in self._tasks:
@@ -152,6 +154,17 @@ class World:
             if now - before > STALL_SECONDS:
                 self.stalls.append(Fault("stall", before, now, False, {"seconds": round(now - before, 2)}, ("*",)))
             before = now
+
+    async def _raise_the_fallen(self) -> None:
+        """As a supervisor would; but it is written down: no part should need one."""
+        while True:
+            for part in [*(plane.child for plane in self.planes), *(pair.sidecar for pair in self.crowd.pairs)]:
+                if part.fell:
+                    self.falls.append(
+                        f"{part.name} at {time.monotonic():.3f}: {part.log.read_text().splitlines()[-1:]}"
+                    )
+                    await part.start()
+            await asyncio.sleep(0.5)
 
     def _write_rules(self) -> None:
         settings = self.settings

@@ -9,6 +9,7 @@ from tests.chaos.judgement import Judgement
 from tests.chaos.laws import authority, evidence, holding, liveness, strangers, targets
 
 JUDGES: tuple[Callable[[History], Judgement], ...] = (
+    liveness.nobody_falls,
     holding.whole_grace,
     holding.nothing_held_is_deleted,
     targets.only_the_named_incarnation,

@@ -27,6 +27,13 @@ def abandoned_is_gone(history: History) -> Judgement:
     return said
 
 
+def nobody_falls(history: History) -> Judgement:
+    """No law of the protocol, and the first one to look at: whatever happens outside, no part ends by itself."""
+    said = Judgement("up", "no sidecar and no control plane ends by itself", facts=len(history.lives))
+    said.violations += history.falls
+    return said
+
+
 def creations_are_known(history: History) -> Judgement:
     """L3. A creation that nobody was told of, by a rule without intents, cannot be known: counted."""
     said = Judgement("L3", "every forwarded creation ends registered, resolved, or listed as suspect")
