@@ -19,6 +19,8 @@ from tests.chaos.state import instance_of, parse
 from tests.chaos.wires import Mode
 from tests.chaos.world import World
 
+PAUSES = {Lane.STORE: (4.0, 9.0), Lane.PARTS: (0.5, 2.5)}
+"""Seconds between faults. Without any peace in etcd nothing is ever condemned, and nothing proven."""
 FAULT_SECONDS = 120.0
 """Longer than any fault may take."""
 SLACK_SECONDS = 3.0
@@ -45,7 +47,7 @@ class Nemesis:
     async def _lane(self, lane: Lane, kinds: list[str], until: float, rounds: int | None) -> None:
         random = Random(f"{self._seed}-{lane}")
         for kind in _bags(kinds, random, rounds):
-            await asyncio.sleep(random.uniform(0.5, 2.5))
+            await asyncio.sleep(random.uniform(*PAUSES[lane]))
             if time.monotonic() >= until:
                 return
             began = time.monotonic()

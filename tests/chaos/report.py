@@ -74,9 +74,12 @@ def _text(history: History, judgements: list[Judgement], result: Result) -> str:
     lines += ["operations"]
     lines += [f"  {count:7d}  {what}" for what, count in sorted(operations(history).items())]
     lines += ["", "faults (that took effect, of all)"]
-    done = Counter(fault.kind for fault in history.faults)
+    done = Counter(fault.kind for fault in history.faults if fault.kind != "stall")
     took = Counter(fault.kind for fault in history.faults if fault.took_effect)
     lines += [f"  {took[kind]:3d} of {done[kind]:3d}  {kind}" for kind in sorted(done)]
+    stalls = [fault.ended - fault.began for fault in history.faults if fault.kind == "stall"]
+    if stalls:
+        lines.append(f"  the machine itself stood still {len(stalls)} times, up to {max(stalls):.1f} s")
     lines += ["", "laws"]
     for one in judgements:
         lines.append(f"  {one.verdict:10s}  {one.law:9s} {one.says} ({one.facts} facts)")

@@ -40,10 +40,10 @@ class Plan:
     rounds: int | None = None
     pairs: int = 4
     ttl: int = 3
-    grace: int = 4
+    grace: int = 3
     leader_ttl: int = 3
     hold_deadline: float = 3.0
-    idle: float = 3.0
+    idle: float = 2.5
     pause: float = 0.15
     warm: float = 5.0
     """Seconds of peace before the first fault."""

@@ -75,7 +75,7 @@ async def run_out_of_space(world: World, random: Random) -> Fault:
 
 
 async def _make_room(world: World) -> None:
-    """As an operator would: delete, compact, defragment each member, disarm. Again and again: a step may come too early."""
+    """As an operator would: delete, compact, defragment each member, disarm; again if a step came too early."""
     ballast = {"key": encoded(BALLAST), "range_end": encoded(BALLAST[:-1] + b"0")}
     for _ in range(20):
         with contextlib.suppress(*TROUBLE):

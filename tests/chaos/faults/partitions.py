@@ -10,6 +10,7 @@ from tests.chaos.history import Fault
 from tests.chaos.wires import Mode, Wire
 from tests.chaos.world import World
 
+PATIENCE_SECONDS = 25.0
 MODES = (Mode.REFUSE, Mode.BLACKHOLE, Mode.HALF_OPEN, Mode.DELAY)
 
 
@@ -44,8 +45,15 @@ async def cut_plane_from_owner(world: World, random: Random) -> Fault:
     watch = Stopwatch("cut-plane-from-owner")
     name, mode = random.choice(sorted(world.to_owners)), random.choice(MODES)
     watch.show(owner=name)
-    took = await _hurt(watch, [world.to_owners[name]], mode, random.uniform(3, 6), delay=random.uniform(0.5, 2.5))
-    return watch.over(took)
+    if world.crowd.whole:
+        await random.choice(world.crowd.whole).end_program("crash")  # so that there is something to delete
+    wire = world.to_owners[name]
+    seconds, delay = random.uniform(1, 4), random.uniform(0.5, 2.5)
+    wire.set(mode, delay)
+    await until(lambda: wire.effect.any, PATIENCE_SECONDS)
+    before = wire.effect
+    took = await _hurt(watch, [wire], mode, seconds, delay)
+    return watch.over(took or before.any)
 
 
 async def cut_sidecar_from_owner(world: World, random: Random) -> Fault:

@@ -13,6 +13,8 @@ from tests.chaos.owners import Mood
 from tests.chaos.parts import Plane
 from tests.chaos.world import World, faketime
 
+PATIENCE_SECONDS = 25.0
+"""How long a mood lasts at most. Meanwhile something has to be swept, whatever else is hurt."""
 MOODS = tuple(mood for mood in Mood if mood is not Mood.FINE)
 
 
@@ -45,36 +47,33 @@ async def _shift(plane: Plane) -> float:
 async def trip_brake(world: World, random: Random) -> Fault:
     """By the operator's command; sometimes the leader dies meanwhile: its successor must heed it, too."""
     watch = Stopwatch("trip-brake")
-    armed = f"/leasehold/1/{world.settings.tenant}/control/armed"
-    try:
-        await world.leasehold("brake", "trip", "--reason", "chaos")
-        gone = await until(lambda: armed not in world.witness.values, 5.0)
-        plane, fence = world.leader, world.fence
-        if plane is not None and random.random() < 0.5:
-            await plane.child.kill()
-            await until(lambda: world.fence not in {"", fence}, 10.0)
-            watch.show(killed=plane.name)
-            await plane.child.start()
-        await asyncio.sleep(random.uniform(2, 5))
-    except (OSError, TimeoutError) as error:
-        watch.show(error=repr(error)[:200])
-        gone = False
-    finally:
-        back = await arm(world)
-    watch.show(armed_key_gone=bool(gone), armed_again=back)
-    return watch.over(bool(gone))
+    gone = await _operate(world, "trip", there=False)
+    plane, fence = world.leader, world.fence
+    if plane is not None and random.random() < 0.5:
+        await plane.child.kill()
+        await until(lambda: world.fence not in {"", fence}, 10.0)
+        watch.show(killed=plane.name)
+        await plane.child.start()
+    await asyncio.sleep(random.uniform(2, 5))
+    watch.show(armed_key_gone=gone, armed_again=await arm(world))
+    return watch.over(gone)
 
 
 async def arm(world: World) -> bool:
-    """Until it is armed."""
+    """Until it is armed; ``False`` if it cannot be."""
+    return await _operate(world, "arm", there=True)
+
+
+async def _operate(world: World, verb: str, *, there: bool) -> bool:
+    """The operator repeats what did not work; the witness tells whether it did."""
     armed = f"/leasehold/1/{world.settings.tenant}/control/armed"
     for _ in range(10):
         try:
-            await world.leasehold("brake", "arm", "--reason", "chaos is over")
+            await world.leasehold("brake", verb, "--reason", "chaos")
         except (OSError, TimeoutError):
             await asyncio.sleep(1.0)
             continue
-        return bool(await until(lambda: armed in world.witness.values, 5.0))
+        return bool(await until(lambda: (armed in world.witness.values) is there, 5.0))
     return False
 
 
@@ -85,7 +84,7 @@ async def owner_mood(world: World, random: Random) -> Fault:
     if pairs and mood is not Mood.CUTS_CREATIONS:
         await random.choice(pairs).end_program("crash")  # so that there is something to delete
     owner.feel(mood)
-    await until(lambda: owner.moody >= 5, 3 * world.settings.grace + random.uniform(2, 4))
+    await until(lambda: owner.moody >= 4, PATIENCE_SECONDS)
     met = owner.moody
     owner.feel(Mood.FINE)
     watch.show(owner=owner.name, mood=mood, requests=met)
