@@ -19,7 +19,7 @@ from tests.chaos.state import instance_of, parse
 from tests.chaos.wires import Mode
 from tests.chaos.world import World
 
-PAUSES = {Lane.STORE: (4.0, 9.0), Lane.PARTS: (0.5, 2.5)}
+PAUSES = {Lane.STORE: (5.0, 12.0), Lane.PARTS: (1.0, 3.0)}
 """Seconds between faults. Without any peace in etcd nothing is ever condemned, and nothing proven."""
 FAULT_SECONDS = 120.0
 """Longer than any fault may take."""

@@ -22,7 +22,12 @@ PARTS = (
     "crash-program", "kill-sidecar", "kill-leading-plane", "freeze-leading-plane", "cut-sidecar-from-etcd",
     "cut-plane-from-etcd", "owner-mood", "lose-machine", "trip-brake",
 )  # fmt: skip
-STORE = ("crash-program", "exit-program", *(name for name, kind in KINDS.items() if kind.lane is Lane.STORE))
+STORE = (
+    "crash-program",
+    "freeze-sidecar",
+    "cut-sidecar-from-owner",
+    *(name for name, kind in KINDS.items() if kind.lane is Lane.STORE),
+)
 ALWAYS_JUDGED = {"up", "S1 grace", "S1", "S2", "S3", "S4", "S5", "S6", "S8", "S9", "L1", "L3", "L4", "L6"}
 
 pytestmark = [pytest.mark.etcd, pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("chaos")]

@@ -46,6 +46,7 @@ class _Pair:
     down: asyncio.StreamWriter
     up: asyncio.StreamWriter
     source: int
+    spared: bool = False
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
@@ -76,12 +77,14 @@ class Wire:
         before, self.mode, self.delay = self.mode, mode, delay
         if mode is not Mode.OPEN:
             self.effect = Effect()
+        for pair in self._pairs:
+            pair.spared = mode is not Mode.OPEN and self.spares(pair.source)
         if mode is Mode.REFUSE or before in {Mode.BLACKHOLE, Mode.HALF_OPEN}:
             self.cut()
 
     def cut(self) -> int:
         """Reset every connection there is (but the spared). Returns how many."""
-        chosen = [pair for pair in self._pairs if not self.spares(pair.source)]
+        chosen = [pair for pair in self._pairs if not pair.spared]
         for pair in chosen:
             for writer in (pair.down, pair.up):
                 _reset(writer)
@@ -95,7 +98,8 @@ class Wire:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         source = writer.get_extra_info("peername")[1]
-        if self.mode is Mode.REFUSE and not self.spares(source):
+        spared = self.mode is not Mode.OPEN and self.spares(source)
+        if self.mode is Mode.REFUSE and not spared:
             self.effect.refused += 1
             _reset(writer)
             return
@@ -104,7 +108,7 @@ class Wire:
         except OSError:
             _reset(writer)
             return
-        pair = _Pair(writer, up_writer, source)
+        pair = _Pair(writer, up_writer, source, spared)
         self._pairs.add(pair)
         pair.tasks = [
             asyncio.create_task(self._pump(reader, up_writer, pair, answers=False)),
@@ -122,7 +126,7 @@ class Wire:
     ) -> None:
         with contextlib.suppress(OSError, asyncio.CancelledError):
             while data := await reader.read(65536):
-                mode = Mode.OPEN if self.mode is not Mode.OPEN and self.spares(pair.source) else self.mode
+                mode = Mode.OPEN if pair.spared else self.mode
                 if mode is Mode.BLACKHOLE or (mode is Mode.HALF_OPEN and answers):
                     self.effect.swallowed_bytes += len(data)
                     continue

@@ -13,7 +13,7 @@ from tests.chaos.owners import Mood
 from tests.chaos.parts import Plane
 from tests.chaos.world import World, faketime
 
-PATIENCE_SECONDS = 25.0
+PATIENCE_SECONDS = 40.0
 """How long a mood lasts at most. Meanwhile something has to be swept, whatever else is hurt."""
 MOODS = tuple(mood for mood in Mood if mood is not Mood.FINE)
 
