@@ -20,7 +20,7 @@ from tests.chaos.run import Plan, narrator, run
 SEED = int(os.environ.get("LEASEHOLD_CHAOS_SEED", "11"))
 PARTS = (
     "crash-program", "kill-sidecar", "kill-leading-plane", "freeze-leading-plane", "cut-sidecar-from-etcd",
-    "cut-plane-from-etcd", "owner-mood", "lose-machine", "trip-brake",
+    "cut-plane-from-etcd", "owner-repeats", "owner-resets", "lose-machine", "trip-brake",
 )  # fmt: skip
 STORE = (
     "crash-program",

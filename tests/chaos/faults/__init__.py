@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from random import Random
 from typing import NamedTuple
 
 from tests.chaos.faults import outages, partitions, parts, store, trouble
-from tests.chaos.history import Fault
-from tests.chaos.world import World
-
-Done = Callable[[World, Random], Awaitable[Fault]]
+from tests.chaos.faults.trouble import Done
+from tests.chaos.owners import Mood
 
 
 class Lane(StrEnum):
@@ -43,7 +40,7 @@ KINDS: Mapping[str, Kind] = {
     "cut-sidecar-from-owner": Kind(Lane.PARTS, partitions.cut_sidecar_from_owner),
     "shift-wall-clock": Kind(Lane.PARTS, trouble.shift_wall_clock),
     "trip-brake": Kind(Lane.PARTS, trouble.trip_brake),
-    "owner-mood": Kind(Lane.PARTS, trouble.owner_mood),
+    **{f"owner-{mood}": Kind(Lane.PARTS, trouble.in_mood(mood)) for mood in Mood if mood is not Mood.FINE},
     "kill-etcd-leader": Kind(Lane.STORE, store.kill_leader),
     "freeze-etcd-leader": Kind(Lane.STORE, store.freeze_leader),
     "isolate-etcd-leader": Kind(Lane.STORE, store.isolate_leader),

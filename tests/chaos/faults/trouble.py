@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
 from random import Random
 
@@ -15,7 +16,7 @@ from tests.chaos.world import World, faketime
 
 PATIENCE_SECONDS = 40.0
 """How long a mood lasts at most. Meanwhile something has to be swept, whatever else is hurt."""
-MOODS = tuple(mood for mood in Mood if mood is not Mood.FINE)
+Done = Callable[[World, Random], Awaitable[Fault]]
 
 
 async def shift_wall_clock(world: World, random: Random) -> Fault:
@@ -77,15 +78,23 @@ async def _operate(world: World, verb: str, *, there: bool) -> bool:
     return False
 
 
-async def owner_mood(world: World, random: Random) -> Fault:
-    """An owner is slow, late, lies, fails, resets, or repeats a delete long after, until some requests met it."""
-    watch, owner, mood = Stopwatch("owner-mood"), random.choice(list(world.owners.values())), random.choice(MOODS)
-    pairs = world.crowd.whole
-    if pairs and mood is not Mood.CUTS_CREATIONS:
-        await random.choice(pairs).end_program("crash")  # so that there is something to delete
-    owner.feel(mood)
-    await until(lambda: owner.moody >= 4, PATIENCE_SECONDS)
-    met = owner.moody
-    owner.feel(Mood.FINE)
-    watch.show(owner=owner.name, mood=mood, requests=met)
-    return watch.over(met > 0)
+def in_mood(mood: Mood) -> Done:
+    """An owner is in this mood until some requests met it."""
+
+    async def do(world: World, random: Random) -> Fault:
+        watch = Stopwatch(f"owner-{mood}")
+        # Late deletes are of interest where names come again.
+        named = mood in {Mood.LATE, Mood.REPEATS} or random.random() < 0.5
+        owner = world.owners["files" if named else "blobs"]
+        pairs = world.crowd.whole
+        if pairs and mood is not Mood.CUTS_CREATIONS:
+            await random.choice(pairs).end_program("crash")  # so that there is something to delete
+        owner.feel(mood)
+        await until(lambda: owner.moody >= 2, PATIENCE_SECONDS)
+        await asyncio.sleep(random.uniform(1, 4))
+        met = owner.moody
+        owner.feel(Mood.FINE)
+        watch.show(owner=owner.name, requests=met)
+        return watch.over(met > 0)
+
+    return do
