@@ -101,6 +101,13 @@ def test_s1_condemns_a_delete_less_than_a_grace_after_the_last_hold() -> None:
     assert violated(held_at_the_delete(until=105.0).history) == set()
 
 
+def test_s1_excuses_a_use_that_came_after_the_prepare_even_by_an_earlier_holder() -> None:
+    history = held_at_the_delete(until=105.0).history
+    [used] = history.beliefs
+    history.beliefs.append(replace(used, since=history.calls[-1].arrived - 0.05, until=500.0, how="used"))
+    assert violated(history) == set()
+
+
 def test_a_holder_that_was_cut_off_for_a_grace_is_a_late_return_and_no_violation() -> None:
     history = held_at_the_delete(until=500.0).history
     history.faults.append(Fault("kill-sidecar-for-long", 101.0, 120.0, True, {}, ("p1",)))

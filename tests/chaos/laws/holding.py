@@ -107,7 +107,7 @@ def nothing_held_is_deleted(history: History) -> Judgement:
             if sweep is None:
                 continue  # S9's business
             for belief in beliefs.get((call.owner, call.id, call.uid), ()):
-                if not _wronged(history, sweep, belief, call, books):
+                if not _wronged(history, sweep, belief, books):
                     continue
                 if _was_cut(history, belief.program, sweep):
                     late += 1
@@ -118,8 +118,9 @@ def nothing_held_is_deleted(history: History) -> Judgement:
     return said
 
 
-def _wronged(history: History, sweep: Sweep, belief: Belief, call: Call, books: _Books) -> bool:
-    held = belief.since <= call.arrived and belief.until > sweep.prepared.latest - history.terms.grace
+def _wronged(history: History, sweep: Sweep, belief: Belief, books: _Books) -> bool:
+    # What was used first after the prepare came too late: no hold is granted any more, and the books show none.
+    held = belief.since <= sweep.prepared.earliest and belief.until > sweep.prepared.latest - history.terms.grace
     return held and books.held_before(belief, sweep.resource, sweep.prepared.revision)
 
 
