@@ -13,6 +13,7 @@ from random import Random
 
 from tests.chaos.faults import KINDS, Lane
 from tests.chaos.faults.trouble import arm
+from tests.chaos.gateway import TROUBLE
 from tests.chaos.history import Fault
 from tests.chaos.owners import Mood
 from tests.chaos.state import instance_of, parse
@@ -54,8 +55,8 @@ class Nemesis:
             try:
                 async with asyncio.timeout(FAULT_SECONDS):
                     fault = await KINDS[kind].do(self._world, random)
-            except TimeoutError:
-                fault = Fault(kind, began, time.monotonic(), False, {"error": "it never came to its end"}, ("*",))
+            except TROUBLE as error:
+                fault = Fault(kind, began, time.monotonic(), False, {"error": f"it came to no end: {error!r}"}, ("*",))
             self.faults.append(fault)
             self._say(
                 f"{kind}: {'took effect' if fault.took_effect else 'NO EFFECT'} in "

@@ -49,6 +49,11 @@ def sweeps_of(history: History) -> dict[Parts, list[Sweep]]:
     return found
 
 
+def by_name(sweeps: dict[Parts, list[Sweep]]) -> dict[tuple[str, str], list[Sweep]]:
+    """The same by owner and id, as ledgers know them."""
+    return {(resource[0], resource[2]): found for resource, found in sweeps.items()}
+
+
 def fences(state: State) -> frozenset[int]:
     """Of whoever may act at this revision, shard by shard."""
     return frozenset(shard.created for shard in state.all("shards").values())

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from tests.chaos.cluster import Cluster
 from tests.chaos.crowd import Crowd
+from tests.chaos.gateway import TROUBLE
 from tests.chaos.history import Fault
 from tests.chaos.owners import TIMEOUT_SECONDS, Owner
 from tests.chaos.parts import Pair, Plane, Settings
@@ -24,6 +25,8 @@ from tests.chaos.witness import Witness
 STALL_SECONDS = 1.0
 """A loop that wakes so late was not let run: the machine stalled, and everybody may have been cut off."""
 STRANGERS = 4
+HOUSEKEEPING_SECONDS = 60.0
+KEPT_REVISIONS = 2000
 FAKETIME = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
 
 
@@ -82,6 +85,7 @@ class World:
         await asyncio.gather(*(plane.until_ready() for plane in self.planes))
         self._spawn(self.crowd.run())
         self._spawn(self._raise_the_fallen())
+        self._spawn(self._keep_house())
 
     async def _stop(self) -> None:
         for task in self._tasks:
@@ -165,6 +169,15 @@ class World:
                     )
                     await part.start()
             await asyncio.sleep(0.5)
+
+    async def _keep_house(self) -> None:
+        """etcd would be full after a while, and not by the nemesis's hand."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            revision = self.witness.revision - KEPT_REVISIONS
+            if revision > 0:
+                with contextlib.suppress(*TROUBLE):
+                    await self.gateway.ask_any("kv/compaction", {"revision": str(revision)}, within=5.0)
 
     def _write_rules(self) -> None:
         settings = self.settings

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from tests.chaos.history import COLLECTOR, Call, History, Told
 from tests.chaos.judgement import Judgement
-from tests.chaos.state import Parts
-from tests.chaos.sweeps import Sweep, sweeps_of
+from tests.chaos.sweeps import by_name, sweeps_of
 
 NEARLY = 0.9
 """Of the hold's deadline: an answer that took longer may have been let through by it."""
@@ -38,15 +37,13 @@ def _told_too_early(told: Told) -> str:
 def written_before_it_is_sent(history: History) -> Judgement:
     """S9. The k-th delete of a resource arrives after its k-th ``sent`` was written; copies made by owners aside."""
     said = Judgement("S9", "evidence is in etcd before bytes leave")
-    by_name: dict[tuple[str, str], list[Sweep]] = {}
-    for resource, sweeps in sweeps_of(history).items():
-        by_name.setdefault(_name(resource), []).extend(sweeps)
+    sweeps = by_name(sweeps_of(history))
     arrived: dict[tuple[str, str], list[Call]] = {}
     for call in history.calls:
         if call.who == COLLECTOR and call.method == "DELETE" and not call.copy_of:
             arrived.setdefault((call.owner, call.id), []).append(call)
     for name, calls in arrived.items():
-        sends = [send.event for sweep in by_name.get(name, ()) for send in sweep.sends]
+        sends = [send.event for sweep in sweeps.get(name, ()) for send in sweep.sends]
         for number, call in enumerate(sorted(calls, key=lambda one: one.arrived), 1):
             if call.revision:
                 written = sum(event.revision <= call.revision for event in sends)
@@ -58,7 +55,3 @@ def written_before_it_is_sent(history: History) -> Judgement:
                 f"(revision {call.revision or 'unknown'}), when {written} sends were written",
             )
     return said
-
-
-def _name(resource: Parts) -> tuple[str, str]:
-    return resource[0], resource[2]

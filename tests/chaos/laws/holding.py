@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from tests.chaos.history import COLLECTOR, Belief, Call, Event, History
 from tests.chaos.judgement import Judgement
 from tests.chaos.state import Item, Parts, State, Step, instance_of
-from tests.chaos.sweeps import Sweep, sweep_behind, sweeps_of
+from tests.chaos.sweeps import Sweep, by_name, sweep_behind, sweeps_of
 
 
 @dataclass(slots=True)
@@ -96,23 +96,22 @@ class _Books:
 def nothing_held_is_deleted(history: History) -> Judgement:
     """By the world. A holder that was cut off for at least a grace is a late return: counted, no violation."""
     said = Judgement("S1", "no delete reaches an owner for what is held, or was held less than a grace before")
-    sweeps, books, beliefs = sweeps_of(history), _books(history), _by_incarnation(history.beliefs)
+    sweeps, books, beliefs = by_name(sweeps_of(history)), _books(history), _by_incarnation(history.beliefs)
     late = 0
     for call in history.calls:
         if call.who != COLLECTOR or call.method != "DELETE" or call.copy_of or not call.uid:
             continue
         said.facts += 1
-        for resource in {resource for resource in sweeps if (resource[0], resource[2]) == (call.owner, call.id)}:
-            sweep = sweep_behind(sweeps[resource], call)
-            if sweep is None:
-                continue  # S9's business
-            for belief in beliefs.get((call.owner, call.id, call.uid), ()):
-                if not _wronged(history, sweep, belief, books):
-                    continue
-                if _was_cut(history, belief.program, sweep):
-                    late += 1
-                else:
-                    said.violations.append(_story(sweep, belief, call))
+        sweep = sweep_behind(sweeps.get((call.owner, call.id), []), call)
+        if sweep is None:
+            continue  # S9's business
+        for belief in beliefs.get((call.owner, call.id, call.uid), ()):
+            if not _wronged(history, sweep, belief, books):
+                continue
+            if _was_cut(history, belief.program, sweep):
+                late += 1
+            else:
+                said.violations.append(_story(sweep, belief, call))
     if late:
         said.remarks.append(f"{late} late returns: holders cut off for longer than a grace")
     return said
