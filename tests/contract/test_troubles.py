@@ -39,6 +39,28 @@ async def test_nobody_listening_is_unavailable() -> None:
             await etcd.keep_alive(LeaseId(1), deadline=DEADLINE)
 
 
+async def test_a_connection_that_is_lost_as_soon_as_it_is_made_is_unavailable(
+    faked: EtcdClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    connect = loop.create_connection
+
+    async def lose(*arguments: object, **more: object) -> object:
+        transport, protocol = await connect(*arguments, **more)  # type: ignore[arg-type]
+        transport.abort()
+        await protocol.gone.wait()  # type: ignore[attr-defined]
+        return transport, protocol
+
+    monkeypatch.setattr(loop, "create_connection", lose)
+    with pytest.raises(Unavailable):
+        await faked.commit(writes(b"/a"), deadline=DEADLINE)
+    with pytest.raises(Unavailable):
+        await faked.get(b"/a", deadline=DEADLINE)
+    with pytest.raises(Unavailable):
+        await faked.keep_alive(LeaseId(1), deadline=DEADLINE)
+    assert [type(one) for one in await faked.status()] == [Unreachable]
+
+
 async def test_somebody_who_does_not_speak_grpc_is_an_error_of_ours(prefix: bytes) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1000)

@@ -90,7 +90,11 @@ class FreshChannel(Channel):
 
     async def _create_connection(self) -> _Protocol:
         self._ssl = self._tls.context() if self._tls is not None else None
-        return cast(_Protocol, await super()._create_connection())
+        protocol = cast(_Protocol, await super()._create_connection())
+        if protocol.connection.is_closing():
+            # grpclib would go on with it, and stumble over what it has deleted on closing: no error of a connection.
+            raise ConnectionResetError("lost as soon as it was made")
+        return protocol
 
 
 class Connection:

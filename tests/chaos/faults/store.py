@@ -1,0 +1,67 @@
+"""etcd's leader is killed, frozen or cut off from its peers."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+from tests.chaos.faults.stopwatch import Stopwatch
+from tests.chaos.history import Fault
+from tests.chaos.world import World
+
+ELECTION_SECONDS = 15.0
+
+
+async def kill_leader(world: World, random: Random) -> Fault:
+    """SIGKILL; started again a little later, with its data."""
+    watch, old = Stopwatch("kill-etcd-leader"), await world.gateway.leader()
+    if old is None:
+        return watch.nothing("etcd has no leader")
+    member = world.cluster.members[old]
+    await member.kill()
+    new = await world.cluster.new_leader(old, ELECTION_SECONDS)
+    watch.show(old=member.name, gone=not member.pid, new=new)
+    await asyncio.sleep(random.uniform(0, 3))
+    await member.start()
+    await _rejoined(world)
+    return watch.over(new is not None)
+
+
+async def freeze_leader(world: World, random: Random) -> Fault:
+    """SIGSTOP past every TTL, then SIGCONT: it wakes up believing to lead, and may revoke leases that were renewed
+    elsewhere (etcd before 3.5.13). The witness counts the beacons that vanished then."""
+    watch, old = Stopwatch("freeze-etcd-leader"), await world.gateway.leader()
+    if old is None:
+        return watch.nothing("etcd has no leader")
+    member = world.cluster.members[old]
+    state = await member.freeze()
+    new = await world.cluster.new_leader(old, ELECTION_SECONDS)
+    await asyncio.sleep(world.settings.ttl + random.uniform(0.5, 2))
+    before = len(world.witness.events)
+    member.thaw()
+    await _rejoined(world)
+    await asyncio.sleep(1.0)
+    beacons = [event for event in world.witness.events[before:] if event.deleted and "/beacons/" in event.key]
+    watch.show(old=member.name, state=state, new=new, beacons_gone_after_thaw=len(beacons))
+    return watch.over(state == "T" and new is not None)
+
+
+async def isolate_leader(world: World, random: Random) -> Fault:
+    """Its peers cannot hear it, its clients can: it must not serve what is stale."""
+    watch, old = Stopwatch("isolate-etcd-leader"), await world.gateway.leader()
+    if old is None:
+        return watch.nothing("etcd has no leader")
+    world.cluster.isolate(old)
+    try:
+        new = await world.cluster.new_leader(old, ELECTION_SECONDS)
+        await asyncio.sleep(world.settings.ttl + random.uniform(0.5, 2))
+        cut = sum(member.peers.effect.cut + member.peers.effect.refused for member in world.cluster.members)
+    finally:
+        world.cluster.rejoin()
+    await _rejoined(world)
+    watch.show(old=world.cluster.members[old].name, new=new, connections_cut=cut)
+    return watch.over(new is not None and cut > 0)
+
+
+async def _rejoined(world: World) -> None:
+    await world.cluster.until_serving(30.0)

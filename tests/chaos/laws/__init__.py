@@ -1,0 +1,31 @@
+"""The judges: each reads a whole history and says whether one law held. Pure; none knows the product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.chaos.history import History
+from tests.chaos.judgement import Judgement
+from tests.chaos.laws import authority, evidence, holding, liveness, strangers, targets
+
+JUDGES: tuple[Callable[[History], Judgement], ...] = (
+    liveness.nobody_falls,
+    holding.whole_grace,
+    holding.nothing_held_is_deleted,
+    targets.only_the_named_incarnation,
+    authority.one_fence_at_a_time,
+    authority.present_facts,
+    authority.the_brake,
+    strangers.untouched,
+    evidence.told_is_durable,
+    evidence.written_before_it_is_sent,
+    liveness.abandoned_is_gone,
+    liveness.creations_are_known,
+    liveness.holders_come_back,
+    liveness.nothing_vanishes,
+)
+
+
+def judge(history: History) -> list[Judgement]:
+    """Every law."""
+    return [one(history) for one in JUDGES]

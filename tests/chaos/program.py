@@ -1,0 +1,171 @@
+"""An unmodified program under load: creates, uses, shares, deletes, until it is told to stop or killed.
+
+It speaks plain HTTP to two ports and logs, line by line, what it was told and what it lets go of. Now and then it asks
+etcd itself what stands there, right after it was told something. Standard library only.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import random
+import signal
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import quote
+
+KEPT = 12
+"""How many it holds at most of its own."""
+AUDITED = 0.3
+NAMES = 16
+TROUBLE = (OSError, http.client.HTTPException, ValueError)
+
+
+class Program:
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.name, self.tenant = told["name"], told["tenant"]
+        self.ports, self.etcd = told["ports"], told["etcd"]
+        self.pause = told["pause"]
+        self.board = Path(told["board"])
+        self.log = Path(told["log"]).open("a", buffering=1)  # noqa: SIM115 - open for life
+        self.random = random.Random(told["seed"])
+        self.mine: list[tuple[str, str, str]] = []
+        self.connections: dict[str, http.client.HTTPConnection] = {}
+        self.ended = False
+
+    def run(self) -> None:
+        self.note("began", pid=os.getpid())
+        doing = [self.create] * 4 + [self.share] * 3 + [self.use] * 2 + [self.delete]
+        while not self.ended:
+            with contextlib.suppress(*TROUBLE):
+                self.random.choice(doing)()
+            time.sleep(self.random.uniform(0.2, 1.8) * self.pause)
+        self.note("exit")
+
+    # --- what it does ---------------------------------------------------------------------------------------------
+
+    def create(self) -> None:
+        if len(self.mine) >= KEPT:
+            self.delete()
+            return
+        asked = time.monotonic()
+        if self.random.random() < 0.6:
+            owner, answer = "blobs", self.call("blobs", "POST", "/v1/blobs")
+        else:
+            name = f"n{self.random.randrange(NAMES)}"
+            owner, answer = "files", self.call("files", "PUT", f"/v1/files/{name}")
+        told = time.monotonic()
+        if answer and answer["status"] == 201:
+            self.mine.append((owner, answer["id"], answer["uid"]))
+            self.told("created", owner, answer, asked, told)
+            self.publish()
+
+    def use(self) -> None:
+        if self.mine:
+            self.get(*self.random.choice(self.mine)[:2])
+
+    def share(self) -> None:
+        """Use what somebody else made."""
+        others = [path for path in self.board.glob("*.json") if path.stem != self.name]
+        if others:
+            offered = json.loads(self.random.choice(others).read_text())
+            if offered:
+                self.get(*self.random.choice(offered)[:2])
+
+    def get(self, owner: str, identity: str) -> None:
+        asked = time.monotonic()
+        answer = self.call(owner, "GET", f"/v1/{owner}/{identity}")
+        told = time.monotonic()
+        if answer and answer["status"] == 200:
+            self.told("used", owner, answer, asked, told)
+        elif answer and answer["status"] == 404:
+            self.note("missing", owner=owner, id=identity)
+
+    def delete(self) -> None:
+        if not self.mine:
+            return
+        owner, identity, uid = self.mine.pop(self.random.randrange(len(self.mine)))
+        self.publish()
+        self.note("lets-go", owner=owner, id=identity, uid=uid)
+        self.call(owner, "DELETE", f"/v1/{owner}/{identity}", {"If-Match": f'"{uid}"'})
+
+    # --- how ------------------------------------------------------------------------------------------------------
+
+    def call(self, owner: str, method: str, path: str, headers: dict[str, str] | None = None) -> dict[str, Any] | None:
+        connection = self.connections.get(owner)
+        if connection is None:
+            connection = http.client.HTTPConnection("127.0.0.1", self.ports[owner], timeout=10)
+            self.connections[owner] = connection
+        try:
+            sent = {"Host": f"{owner}.test", "X-Program": self.name, **(headers or {})}
+            connection.request(method, path, b"" if method in {"POST", "PUT"} else None, sent)
+            answer = connection.getresponse()
+            body = answer.read()
+        except TROUBLE as error:
+            connection.close()
+            del self.connections[owner]
+            self.note("trouble", owner=owner, method=method, path=path, error=repr(error))
+            return None
+        found = json.loads(body) if body.startswith(b"{") else {}
+        return {"status": answer.status, "id": found.get("id", ""), "uid": found.get("uid", "")}
+
+    def told(self, how: str, owner: str, answer: dict[str, Any], asked: float, told: float) -> None:
+        audit = ""
+        if self.random.random() < AUDITED:
+            with contextlib.suppress(*TROUBLE):
+                audit = self.audit(owner, answer["id"])
+        self.note("told", how=how, owner=owner, id=answer["id"], uid=answer["uid"], asked=asked, told=told, audit=audit)
+
+    def audit(self, owner: str, identity: str) -> str:
+        """What etcd holds of it, by one linearizable transaction."""
+        below = f"/leasehold/1/{quote(self.tenant, safe='')}/"
+        resource = f"{owner}/{owner[:-1]}/{quote(identity, safe='')}"
+        holds = f"{below}holds/{resource}/"
+        asked = [
+            _get(f"{below}resources/{resource}"), _get(f"{below}sweeps/{resource}"), _get(holds, holds[:-1] + "0"),
+        ]  # fmt: skip
+        body = json.dumps({"success": asked}).encode()
+        request = urllib.request.Request(f"{self.random.choice(self.etcd)}/v3/kv/txn", body)
+        with urllib.request.urlopen(request, timeout=1.0) as answer:
+            record, sweep, held = (one["response_range"].get("kvs", []) for one in json.load(answer)["responses"])
+        if sweep:
+            return "sweeping"
+        if not record:
+            return "absent"
+        own = [one for one in held if f"%40{self.name}~" in base64.b64decode(one["key"]).decode()]
+        holding = any(not json.loads(base64.b64decode(one["value"])).get("released") for one in own)
+        return "held" if holding else "recorded"
+
+    def publish(self) -> None:
+        path = self.board / f"{self.name}.json"
+        path.with_suffix(".new").write_text(json.dumps(self.mine))
+        path.with_suffix(".new").replace(path)
+
+    def note(self, event: str, **more: object) -> None:
+        self.log.write(json.dumps({"at": time.monotonic(), "event": event, **more}) + "\n")
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        self.ended = True
+
+
+def _get(key: str, end: str = "") -> dict[str, Any]:
+    asked = {"key": base64.b64encode(key.encode()).decode()}
+    if end:
+        asked["range_end"] = base64.b64encode(end.encode()).decode()
+    return {"request_range": asked}
+
+
+def main() -> None:
+    program = Program(json.loads(sys.argv[1]))
+    signal.signal(signal.SIGTERM, program.stop)
+    program.run()
+
+
+main()

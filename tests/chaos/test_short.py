@@ -1,0 +1,49 @@
+"""The short tier: one run of real processes, in which real faults take effect and every law holds.
+
+The seed is printed; ``LEASEHOLD_CHAOS_SEED`` chooses another. The long tier is ``make chaos MINUTES=60``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.cluster import program
+from tests.chaos.faults import KINDS, Lane
+from tests.chaos.history import load
+from tests.chaos.judgement import Result
+from tests.chaos.report import judged
+from tests.chaos.run import Plan, narrator, run
+
+SEED = int(os.environ.get("LEASEHOLD_CHAOS_SEED", "11"))
+SECONDS = 90
+PARTS = (
+    "crash-program", "kill-sidecar", "kill-leading-plane", "freeze-leading-plane", "cut-sidecar-from-etcd",
+    "cut-plane-from-etcd", "cut-sidecar-from-owner", "owner-repeats", "owner-resets", "lose-machine", "trip-brake",
+)  # fmt: skip
+STORE = tuple(name for name, kind in KINDS.items() if kind.lane is Lane.STORE)
+ALWAYS_JUDGED = {"up", "S1 grace", "S1", "S2", "S3", "S4", "S5", "S6", "S8", "S9", "L1", "L3", "L4", "L6"}
+
+
+# One test and not several: two such worlds at a time would disturb each other on two cores.
+@pytest.mark.etcd
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.xdist_group("chaos")
+def test_every_law_holds_while_real_faults_take_effect(tmp_path: Path) -> None:
+    try:
+        program("etcd")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    print(f"seed {SEED}")
+    result = run(Plan(SEED, SECONDS, kinds=(*PARTS, *STORE), pairs=3), tmp_path, narrator())
+    report = (tmp_path / "report.txt").read_text()
+    assert result is Result.HOLDS, report
+    history = load(tmp_path)
+    took = {fault.kind for fault in history.faults if fault.took_effect}
+    assert took & set(PARTS), report
+    assert took & set(STORE), report
+    judgements, _ = judged(history)
+    assert {one.law for one in judgements if one.facts} == ALWAYS_JUDGED, report
