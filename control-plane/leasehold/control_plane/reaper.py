@@ -25,7 +25,8 @@ from leasehold.protocol.ports import Store
 from leasehold.protocol.records import SweepRecord, SweepState, TombstoneRecord
 from leasehold.protocol.transactions import Authority
 
-AuthorityFor = Callable[[Revision], Authority | None]
+AuthorityFor = Callable[[Resource, Revision], Authority | None]
+"""In whose name to write about a resource, the brake being armed as of a revision; ``None``: it is not ours."""
 log = structlog.get_logger()
 
 _REVIVES = frozenset({"held", "restless", "referenced", "unaccounted", "other-incarnation", "unreadable-tombstone"})
@@ -58,7 +59,7 @@ class Reaper:
         if isinstance(found, Keep):
             return self._keep("condemn", resource, found)
         standing = self._index.policy.of(resource, found.record.rule)
-        by = self._authority(found.armed)
+        by = self._authority(resource, found.armed)
         if not standing.may_condemn or by is None:
             return Done()
         tombstone = TombstoneRecord(found.record.incarnation, _reason(found), evidence.revision, written_now())
@@ -96,7 +97,7 @@ class Reaper:
                 return await self._revive(resource, evidence, found)
             return self._keep("prepare", resource, found)
         standing = self._index.policy.of(resource, found.record.rule)
-        by = self._authority(found.armed)
+        by = self._authority(resource, found.armed)
         if not standing.may_sweep or by is None:
             return Done()
         return await self._prepare(resource, evidence, found, by)
@@ -119,7 +120,7 @@ class Reaper:
         return Done()
 
     async def _revive(self, resource: Resource, evidence: Evidence, why: Keep) -> Outcome:
-        by = self._authority(Revision(0))
+        by = self._authority(resource, Revision(0))
         if by is None or evidence.tombstone is None:
             return Done()
         txn = transactions.revive(self._keys, by, resource, evidence.tombstone.mod_revision)
