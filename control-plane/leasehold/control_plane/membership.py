@@ -28,6 +28,7 @@ from leasehold.protocol.session import Attach, Command, Grant, KeepAlive, Phase,
 from leasehold.protocol.transactions import attached, join
 
 RESIGN_SECONDS = 1.0
+ABSENT = Revision(0)
 log = structlog.get_logger()
 
 
@@ -54,6 +55,8 @@ class Membership:
         self._on_change = on_change
         self._bell = Bell(clock)
         self._joined = Revision(0)
+        self._refused = Revision(0)
+        """When our name was last found taken: older news of the key is of no interest."""
         self._wake_at: Instant | None = None
         self._gone: Revision | None = None
 
@@ -83,7 +86,7 @@ class Membership:
         if self._session.phase is Phase.ATTACHED and seen > self._joined:
             self._gone = seen
             self._bell.ring()
-        elif self._session.phase is Phase.ATTACHING:
+        elif self._session.phase is Phase.ATTACHING and seen > self._refused:
             self._bell.ring()
 
     async def run(self) -> None:
@@ -138,15 +141,14 @@ class Membership:
             return self._session.on_failed(self._now())
 
     async def _join(self, lease: LeaseId) -> list[Command]:
+        txn = join(self._keys, self.replica, self.record, lease)
         try:
-            result = await self._store.commit(
-                join(self._keys, self.replica, self.record, lease), deadline=self.deadline
-            )  # fmt: skip
-            joined = result.revision if attached(result) else Revision(0)
+            result = await self._store.commit(txn, deadline=self.deadline)
+            joined, self._refused = (result.revision, ABSENT) if attached(result) else (ABSENT, result.revision)
         except Uncertain:
             found = await self._store.get(self._keys.replica(self.replica), deadline=self.deadline)
             ours = found is not None and found.lease == lease and found.value == encode(self.record)
-            joined = found.mod_revision if found is not None and ours else Revision(0)
+            joined = found.mod_revision if found is not None and ours else ABSENT
         if not joined:
             # Our name is taken. Its end is seen by the watch; trying anyway is for when the watch is late.
             log.warning("name_taken", replica=self.replica)
