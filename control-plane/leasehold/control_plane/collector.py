@@ -75,7 +75,7 @@ class Collector:
         self.crews = {
             Step.CONDEMN: crew(Step.CONDEMN, reaper.condemn, self._acting_and(brake.may_condemn)),
             Step.REVIVE: crew(Step.REVIVE, reaper.revive, self._acting_and(lambda: ALWAYS)),
-            Step.PREPARE: crew(Step.PREPARE, reaper.prepare, self._may_prepare_any, self.may_prepare),
+            Step.PREPARE: crew(Step.PREPARE, reaper.prepare, self._may_prepare_any, self._admits_warm),
             Step.SWEEP: crew(
                 Step.SWEEP, sweeper.sweep, self._acting_and(brake.may_sweep), limit=SWEEPS_AT_ONCE, room=owners.room,
                 reopens=owners.reopens,
@@ -218,6 +218,11 @@ class Collector:
 
     def _admits(self, resource: Resource) -> Instant | None:
         return ALWAYS if self._is_ours(resource) else None
+
+    def _admits_warm(self, resource: Resource) -> Instant | None:
+        # Only whether it is ours, and warm: what holds for all is the gate's, and no reason to drop anything.
+        shard = self._leadership.shard_of(resource)
+        return self._brake.opens(shard) if shard is not None and shard in self._acting else None
 
     def _shards_changed(self) -> bool:
         before, self._shards = self._shards, self._index.shard_count

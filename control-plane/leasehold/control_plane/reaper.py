@@ -60,8 +60,10 @@ class Reaper:
             return self._keep("condemn", resource, found)
         standing = self._index.policy.of(resource, found.record.rule)
         by = self._authority(resource, found.armed)
-        if not standing.may_condemn or by is None:
+        if not standing.may_condemn:
             return Done()
+        if by is None:
+            return Again()  # belief lapsed: perhaps for a moment; what is not ours any more is dropped when it is due
         tombstone = TombstoneRecord(found.record.incarnation, _reason(found), evidence.revision, written_now())
         txn = transactions.condemn(self._keys, by, found.facts, tombstone)
         written = await put_guarded(self._store, txn, deadline=self._deadline)
@@ -98,8 +100,10 @@ class Reaper:
             return self._keep("prepare", resource, found)
         standing = self._index.policy.of(resource, found.record.rule)
         by = self._authority(resource, found.armed)
-        if not standing.may_sweep or by is None:
+        if not standing.may_sweep:
             return Done()
+        if by is None:
+            return Again()  # belief lapsed: perhaps for a moment; what is not ours any more is dropped when it is due
         return await self._prepare(resource, evidence, found, by)
 
     async def _prepare(self, resource: Resource, evidence: Evidence, found: Ripe, by: Authority) -> Outcome:
@@ -121,8 +125,10 @@ class Reaper:
 
     async def _revive(self, resource: Resource, evidence: Evidence, why: Keep) -> Outcome:
         by = self._authority(resource, Revision(0))
-        if by is None or evidence.tombstone is None:
+        if evidence.tombstone is None:
             return Done()
+        if by is None:
+            return Again()
         txn = transactions.revive(self._keys, by, resource, evidence.tombstone.mod_revision)
         if not await delete_guarded(self._store, txn, self._keys.tombstone(resource), deadline=self._deadline):
             self._metrics.refused.labels("revive").inc()

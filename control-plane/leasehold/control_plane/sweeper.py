@@ -136,7 +136,7 @@ class Sweeper:
     async def _next(self, sweep: _Sweep) -> Outcome:
         by = self._leadership.authority(sweep.resource, self._index.armed)
         if by is None:
-            return Done()  # offered again when its shard is ours again
+            return Again()  # belief lapsed: perhaps for a moment; what is not ours is dropped when it is due
         record = await self._record_of(sweep)
         standing = self._index.policy.of(sweep.resource, record.rule) if record else None
         first = sweep.record.attempt == 0
