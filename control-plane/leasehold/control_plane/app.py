@@ -23,6 +23,7 @@ from leasehold.control_plane.collector import Collector
 from leasehold.control_plane.config import Config
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import State, as_permitted
+from leasehold.control_plane.cycles import Cycles
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.graves import Graves
 from leasehold.control_plane.leadership import Leadership
@@ -69,9 +70,13 @@ class ControlPlane:
         )  # fmt: skip
         self.brake = Brake(client, client, keys, index, clock, replica=config.replica, deadline=deadline)
         self.owners = Owners(index.policy, clock, connect)
+        witness = Witness(client, keys, index, deadline=deadline)
+        self.cycles = Cycles(
+            client, keys, index, witness, clock, self.leadership.authority, metrics, deadline=deadline,
+            every_seconds=config.cycle_seconds, opens=self._may_condemn,
+        )  # fmt: skip
         reaper = Reaper(
-            client, keys, index, Witness(client, keys, index, deadline=deadline), self.leadership.authority, metrics,
-            deadline=deadline,
+            client, keys, index, witness, self.leadership.authority, metrics, self.cycles, deadline=deadline
         )  # fmt: skip
         graces = Graces(client, client, keys, index, clock, self.leadership.authority, deadline=deadline)
         sweeper = Sweeper(
@@ -123,6 +128,7 @@ class ControlPlane:
             tasks.create_task(self.observer.run())
             tasks.create_task(self.leadership.run())
             tasks.create_task(self.collector.run())
+            tasks.create_task(self.cycles.run())
 
     async def stop(self) -> None:
         """End in order: no more work, then give up leadership, then the connections to owners."""
@@ -147,6 +153,9 @@ class ControlPlane:
     def _on_leadership(self) -> None:
         # The two need each other; leadership comes first.
         self.collector.on_leadership()
+
+    def _may_condemn(self) -> Instant | None:
+        return self.collector.may_condemn()
 
     def _may_prepare(self) -> Instant | None:
         return self.collector.may_prepare()
@@ -228,6 +237,8 @@ class ControlPlane:
         view("leasehold_watch_lag_seconds", "Since etcd was last heard from", (), lambda: one(self.observer.silence))
         view("leasehold_unreadable_records", "Keys that cannot be read", (), lambda: one(len(self.index.unreadable)))
         view("leasehold_unaccounted_resources", "Kept because nothing proves them unheld", (), self._unaccounted)
+        view("leasehold_cycles_too_large", "Dead reference cycles kept because no transaction holds them", (),
+             lambda: one(self.cycles.too_large))  # fmt: skip
         view("leasehold_scan_corrections", "Keys the scan found wrong", (), lambda: one(sight.corrections))
         view("leasehold_owner_stopped", "1 while an owner is not called", ("owner", "state"),
              lambda: [((name, state), state != "calling") for name, state in self.owners.states().items()])  # fmt: skip

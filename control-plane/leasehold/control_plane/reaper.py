@@ -10,17 +10,19 @@ from collections.abc import Callable
 
 import structlog
 
+from leasehold.control_plane.core.cycles import members_of
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step
 from leasehold.control_plane.core.verdict import Condemnable, Evidence, Keep, Ripe, ripe, unheld
 from leasehold.control_plane.crew import Again, Done, Outcome
+from leasehold.control_plane.cycles import Cycles
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.ticking import written_now
 from leasehold.control_plane.witness import Witness
 from leasehold.control_plane.writing import Refused, delete_guarded, put_guarded
 from leasehold.protocol import transactions
 from leasehold.protocol.keyspace import Keyspace
-from leasehold.protocol.names import ClassName, Resource, Revision
+from leasehold.protocol.names import Resource, Revision
 from leasehold.protocol.ports import Store
 from leasehold.protocol.records import SweepRecord, SweepState, TombstoneRecord
 from leasehold.protocol.transactions import Authority
@@ -28,7 +30,9 @@ from leasehold.protocol.transactions import Authority
 AuthorityFor = Callable[[Revision], Authority | None]
 log = structlog.get_logger()
 
-_REVIVES = frozenset({"held", "restless", "referenced", "unaccounted", "other-incarnation", "unreadable-tombstone"})
+_REVIVES = frozenset(
+    {"held", "restless", "referenced", "unaccounted", "other-incarnation", "unreadable-tombstone", "broken-cycle"}
+)
 """Reasons that make a tombstone untrue: it is taken away, and all grace starts anew."""
 
 
@@ -43,11 +47,13 @@ class Reaper:
         witness: Witness,
         authority: AuthorityFor,
         metrics: Metrics,
+        cycles: Cycles,
         *,
         deadline: float,
     ) -> None:
         self._store, self._keys, self._index, self._witness = store, keys, index, witness
         self._authority, self._metrics, self._deadline = authority, metrics, deadline
+        self._cycles = cycles
 
     async def condemn(self, resource: Resource) -> Outcome:
         """Put a tombstone on what nobody holds."""
@@ -76,7 +82,8 @@ class Reaper:
         if self._index.step_of(resource) is not Step.REVIVE:
             return Done()
         evidence = await self._witness.look(resource)
-        found = ripe(evidence, ())
+        members = members_of(evidence.tombstone)
+        found = await self._cycles.judge(members) if members else ripe(evidence, lambda _: ())
         if not isinstance(found, Keep):
             return Again()
         if found.reason not in _REVIVES | {"no-record"}:
@@ -87,14 +94,19 @@ class Reaper:
         """Decide that it will be swept: nobody held it for one whole grace."""
         if self._index.step_of(resource) is not Step.PREPARE:
             return Done()
+        members = self._index.cycle_of(resource)
+        if members and members[0] != resource:
+            return Done()  # it is prepared with all of them, when the first one's turn comes
         evidence = await self._witness.look(resource)
-        entry = self._index.entry(resource)
-        epochs = self._index.epochs_of(entry.grace_class if entry else ClassName(""))
-        found = ripe(evidence, epochs)
+        if members_of(evidence.tombstone) != members:
+            return Again()  # the index will hear of it
+        found = await self._cycles.judge(members) if members else ripe(evidence, self._index.epochs_of)
         if isinstance(found, Keep):
             if found.reason in _REVIVES:
                 return await self._revive(resource, evidence, found)
             return self._keep("prepare", resource, found)
+        if isinstance(found, tuple):
+            return await self._cycles.prepare(found)
         standing = self._index.policy.of(resource, found.record.rule)
         by = self._authority(found.armed)
         if not standing.may_sweep or by is None:
