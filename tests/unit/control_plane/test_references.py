@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from aiohttp import web
+
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.lifecycle import State
 from leasehold.protocol import cycles
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Holder, Revision
-from leasehold.protocol.records import SweepState, TombstoneRecord, decode
+from leasehold.protocol.records import ResourceRecord, SweepState, TombstoneRecord, decode
 from leasehold.protocol.store import Delete, Txn
 from tests.unit.control_plane.stage import GRACE, Stage, rule_set
 from tests.unit.control_plane.world import blob, eventually, metric, state
@@ -35,6 +39,16 @@ async def searched(plane: ControlPlane, *names: str) -> None:
 
 async def graced(stage: Stage, plane: ControlPlane, *names: str) -> None:
     await eventually("in grace", lambda: all(state(plane, name) is State.IN_GRACE for name in names))
+
+
+async def passing(stage: Stage, what: str, look: Callable[[], bool]) -> None:
+    """Let time pass until something true is seen."""
+
+    async def looked() -> bool:
+        await stage.clock.advance(0.5)
+        return look()
+
+    await eventually(what, looked)
 
 
 async def test_what_a_living_resource_refers_to_lives_and_referrers_are_swept_first(stage: Stage) -> None:
@@ -79,9 +93,7 @@ async def test_a_dead_cycle_is_swept_last_created_first(stage: Stage) -> None:
     await graced(stage, plane, "x", "y", "z")
     await stage.clock.advance(GRACE - 1)
     assert await stage.hand.count(Family.SWEEPS) == 0
-    for _ in range(8):
-        await stage.clock.advance(1)
-    await eventually("all are gone", lambda: not stage.owner.things and not len(plane.index))
+    await passing(stage, "all are gone", lambda: not stage.owner.things and not len(plane.index))
     assert stage.owner.deletes() == ["z", "y", "x"]
     assert metric(plane, "leasehold_condemned_total") == metric(plane, "leasehold_prepared_total") == 3
     assert await stage.hand.count(Family.REFS) == 0
@@ -125,8 +137,6 @@ async def test_a_member_that_the_app_deletes_does_not_leave_its_grace_to_the_oth
     await stage.clock.advance(GRACE - 1)
     item = await stage.hand.get(stage.keys.record(blob("x")))
     assert item is not None
-    from leasehold.protocol.records import ResourceRecord
-
     del stage.owner.things["x"]
     await stage.hand.commit(tx.forget(stage.keys, blob("x"), decode(ResourceRecord, item.value), item.mod_revision))
     await eventually("a tombstone of its own", lambda: _condemned_alone(stage, "y"))
@@ -168,15 +178,11 @@ async def test_a_cycle_that_no_transaction_holds_is_kept_and_reported(stage: Sta
     await searched(plane, *small, *large)
     assert metric(plane, "leasehold_cycles_too_large") == 1
     await graced(stage, plane, *small)
-    for _ in range(40):
-        await stage.clock.advance(1)
-    await eventually("the small one is gone", lambda: sorted(stage.owner.things) == sorted(large))
+    await passing(stage, "the small one is gone", lambda: sorted(stage.owner.things) == sorted(large))
     assert all(state(plane, name) is State.HELD for name in large)
 
 
 async def test_members_wait_for_those_before_them_and_are_given_up_with_one_that_is_refused(stage: Stage) -> None:
-    from aiohttp import web
-
     plane = await stage.leading(rule_set(stage))
     a = await attached(stage, "a")
     await ring(stage, a, "x", "y")
@@ -195,8 +201,6 @@ async def _none_left(stage: Stage) -> bool:
 
 
 async def test_a_member_behind_one_in_quarantine_waits(stage: Stage) -> None:
-    from aiohttp import web
-
     plane = await stage.leading(rule_set(stage))
     a = await attached(stage, "a")
     await ring(stage, a, "x", "y")

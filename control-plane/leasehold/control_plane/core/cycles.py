@@ -39,17 +39,18 @@ def ripe_together(evidence: Sequence[Evidence], epochs: EpochsOf) -> tuple[Ripe,
     """May they be prepared for sweeping? Their tombstones must be of one transaction. In the order of their sweeps."""
     within = frozenset(one.resource for one in evidence)
     tombstones = {one.tombstone.mod_revision if one.tombstone else None for one in evidence}
-    found = []
+    if len(tombstones) != 1:
+        return Keep("broken-cycle", "a member was held or referred to since they were condemned")
+    found, waiting = [], None
     for one in _last_created_first(evidence):
         judged = ripe(one, epochs, within)
-        if isinstance(judged, Keep):
-            if judged.reason == "not-condemned":
-                break
+        if isinstance(judged, Ripe):
+            found.append(judged)
+        elif judged.reason != "in-grace":
             return _keep(one.resource, judged)
-        found.append(judged)
-    if len(tombstones) != 1 or len(found) != len(evidence):
-        return Keep("broken-cycle", "a member was held or referred to since they were condemned")
-    return tuple(found)
+        else:
+            waiting = _keep(one.resource, judged)
+    return waiting or tuple(found)
 
 
 def members_of(tombstone: KeyValue | None) -> tuple[Resource, ...]:
