@@ -25,6 +25,7 @@ from leasehold.protocol.records import HolderKind
 from leasehold.protocol.requests import GrpcCall, call_nonsense, not_metadata
 from leasehold.protocol.templates import BadTemplate, PathTemplate
 
+MAX_REFERENCES_OF_A_RULE = 8
 _PROTO_NAME = "[A-Za-z_][A-Za-z0-9_]*"
 
 
@@ -107,6 +108,19 @@ class Source(_Model, frozen=True):
     pattern: str | None = None
 
 
+class Reference(_Model, frozen=True, rename={"side": "from"}):
+    """What a created resource needs, as far as its request or response tells: ids of one owner's type.
+
+    ``ids`` is a JMESPath expression over that body: one id, or a list of them. Where it finds nothing at all (not even
+    an empty list) nobody knows what is needed, and everything of the type is kept as long as the resource exists.
+    """
+
+    owner: str
+    type: str
+    ids: str
+    side: Side = Side.RESPONSE
+
+
 class GrpcMatch(_Model, frozen=True):
     """Which gRPC calls. ``service`` with its package; ``method`` is one or several; ``status`` lists gRPC codes.
 
@@ -166,6 +180,7 @@ class Rule(_Model, frozen=True):
     incarnation: Source | None = None
     body_limit: int = 65536
     idempotency_key: IdempotencyKey | None = None
+    references: tuple[Reference, ...] = ()
 
     @property
     def grace_class(self) -> ClassName:
@@ -318,6 +333,8 @@ def warnings(rules: RuleSet) -> list[str]:
                 f"rule {rule.name}: mode {rule.mode} has no effect, nothing will be deleted: owner {owner.name} "
                 "declares no delete with precondition if-match or never-reused (or unsafe: true)"
             )
+        strangers = (one.owner for one in rule.references if rules.owner(one.owner) is None)
+        found += (f"rule {rule.name}: it refers to an owner that is not here, {name}" for name in strangers)
     return found
 
 
@@ -459,6 +476,7 @@ def _rule_nonsense(rule: Rule, owner: Owner | None) -> Iterator[tuple[str, str]]
         if source is not None:
             yield from _source_nonsense(field, source, _variables(rule.match.path))
             yield from _face_nonsense(field, source, rule.match, owner)
+    yield from _reference_nonsense(rule)
     yield from _holding_nonsense(rule)
     yield from _key_nonsense(rule)
     if rule.id_pattern is not None:
@@ -466,6 +484,25 @@ def _rule_nonsense(rule: Rule, owner: Owner | None) -> Iterator[tuple[str, str]]
             re.compile(rule.id_pattern)
         except (re.error, OverflowError, RecursionError) as error:
             yield "id_pattern", f"expected a regular expression: {error}"
+
+
+def _reference_nonsense(rule: Rule) -> Iterator[tuple[str, str]]:
+    if not rule.references:
+        return
+    if rule.on is not On.CREATE:
+        yield "references", f"only a creation tells what it needs: expected on: create, got {rule.on}"
+    if rule.match.grpc is not None:
+        yield "references", "gRPC messages are not read for references yet: expected an HTTP match"
+    if len(rule.references) > MAX_REFERENCES_OF_A_RULE:
+        yield "references", f"expected at most {MAX_REFERENCES_OF_A_RULE}, got {len(rule.references)}"
+    for n, reference in enumerate(rule.references):
+        for field in ("owner", "type"):
+            if not is_name(getattr(reference, field)):
+                yield f"references[{n}].{field}", f"expected {NAME_EXPECTED}, got {getattr(reference, field)!r}"
+        try:
+            jmespath.compile(reference.ids)
+        except (jmespath.exceptions.JMESPathError, RecursionError) as error:
+            yield f"references[{n}].ids", f"expected a JMESPath expression: {error}"
 
 
 def _match_nonsense(match: Match) -> Iterator[tuple[str, str]]:

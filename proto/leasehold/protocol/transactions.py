@@ -536,6 +536,12 @@ def resources(named: Iterable[tuple[str, str, str]]) -> tuple[Resource, ...]:
     return tuple(dict.fromkeys(Resource(*one) for one in named if all(one)))  # type: ignore[arg-type]
 
 
+def bounded(targets: Iterable[Resource]) -> tuple[Resource, ...]:
+    """The same targets, each once; of too many for one transaction instead everything of their types."""
+    each = tuple(dict.fromkeys(targets))
+    return each if len(each) <= MAX_REFERENCES else tuple(dict.fromkeys(map(every, each)))
+
+
 def every(resource: Resource) -> Resource:
     """Whose inbound references are to every resource of this one's type."""
     return Resource(resource.owner, resource.type, EVERY)
