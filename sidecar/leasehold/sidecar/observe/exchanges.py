@@ -115,7 +115,7 @@ UNINTERESTING_HEAD: Final = Exchange("HEAD", "")
 def watch_request(exchange: Exchange, encoding: str) -> None:
     """The request's head has come. Sets ``exchange.asking`` when its body has to be seen."""
     wanting = [one.rule for one in exchange.candidates if one.compiled.extractor.needs_request]
-    if wanting:
+    if wanting and can_decode(encoding):
         exchange.asking = BodyCollector(max(rule.body_limit for rule in wanting), encoding)
 
 
