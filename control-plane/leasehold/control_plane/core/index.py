@@ -296,7 +296,9 @@ class Index:
         entry.grace_class = ClassName(intern(record.grace_class) if record else "")
         entry.incarnation = record.incarnation if record else ""
         entry.creator = intern(record.creator) if record else ""
-        self._declare(entry.resource, references(record) if record else ())
+        declared = references(record) if record and record.references else ()
+        if declared or entry.resource in self._declared:
+            self._declare(entry.resource, declared)
         self._reconsider(entry)
         self._reconsider_all(self._targets.get(entry.resource, ()))
         return True
@@ -552,6 +554,8 @@ class Index:
     def _is_needed(self, entry: Entry) -> bool:
         """By a resource that exists. Those that were condemned together with it do not count as long as all of them
         still are; when one is not, none of them is to stay condemned."""
+        if not entry.sources and not self._general and not self._cycles:
+            return False  # nearly always
         own, cycle = entry.resource, self._cycles.get(entry.resource, ())
         if not all(self._stands(peer, entry.tombstone) for peer in cycle):
             return True
