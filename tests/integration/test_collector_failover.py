@@ -1,4 +1,4 @@
-"""Leaders die at every step, or think they lead and do not: the successor finishes, exactly once per incarnation."""
+"""Replicas die at every step, or think they act and do not: the successor finishes, exactly once per incarnation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from leasehold.protocol import transactions as tx
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.etcd.process import EtcdProcess
-from leasehold.protocol.keyspace import Family
+from leasehold.protocol.keyspace import Family, shard_of
 from leasehold.protocol.names import Instant, Revision
-from leasehold.protocol.records import ShardRecord, SweepState
+from leasehold.protocol.records import FOUNDED_SHARDS, ShardRecord, SweepState
 from leasehold.protocol.store import Delete, Put, Txn, TxnResult
-from tests.unit.control_plane.world import DEADLINE, World, blob, eventually, rules, state, world
+from tests.unit.control_plane.world import DEADLINE, World, blob, eventually, has_all, rules, state, world
 
 pytestmark = pytest.mark.etcd
 
@@ -88,7 +88,6 @@ async def test_a_leader_killed_at_any_step_is_succeeded_and_each_incarnation_end
     dying = Dying(here.endpoint, STEPS[step](here), before=before)
     await here.stack.enter_async_context(dying)
     first = await here.leading(rule_set, client=dying)
-    second = await here.plane(rule_set, name="two")
     a = await here.hand.attach("a", says_ttl=1)
     kept = await here.hand.attach("kept", says_ttl=1)
     for name in ("x", "held"):
@@ -97,8 +96,9 @@ async def test_a_leader_killed_at_any_step_is_succeeded_and_each_incarnation_end
     await here.hand.register(kept, "held", incarnation="uid:first-held")
     await here.hand.vanish(a)
     await asyncio.wait_for(dying.dead.wait(), 20)
+    second = await here.plane(rule_set, name="two")
     await first.crash()
-    await eventually("the second leads", lambda: second.leadership.leading)
+    await eventually("the second acts", lambda: has_all(second))
     await eventually("it is gone, and forgotten", lambda: not _recorded(second, "x"))
     assert set(here.owner.things) == {"held"}
     assert len(here.owner.gone_at) == 1
@@ -116,15 +116,15 @@ async def test_a_leader_killed_after_the_owner_deleted_never_hits_the_namesake_c
     dying = Dying(here.endpoint, puts(here, Family.GRAVES), before=True)
     await here.stack.enter_async_context(dying)
     first = await here.leading(rule_set, client=dying)
-    second = await here.plane(rule_set, name="two")
     a = await here.hand.attach("a", says_ttl=1)
     here.owner.add("x", uid="old")
     await here.hand.register(a, "x", incarnation="uid:old")
     await here.hand.vanish(a)
     await asyncio.wait_for(dying.dead.wait(), 20)
     here.owner.add("x", uid="new")
+    second = await here.plane(rule_set, name="two")
     await first.crash()
-    await eventually("the old one is forgotten", lambda: second.leadership.leading and not _recorded(second, "x"))
+    await eventually("the old one is forgotten", lambda: has_all(second) and not _recorded(second, "x"))
     assert here.owner.things["x"].uid == "new"
     assert len(here.owner.deletes("x")) == 1
     grave = await here.hand.get(here.keys.grave(blob("x")))
@@ -135,22 +135,10 @@ async def test_a_leader_killed_after_the_owner_deleted_never_hits_the_namesake_c
 async def test_a_clean_stop_hands_over_at_once(here: World) -> None:
     first = await here.leading(rules(here.owner), ttl=30)
     second = await here.plane(rules(here.owner), name="two", ttl=30)
-    await eventually("the second sees all", lambda: second.observer.sight.synced)
-    assert not second.leadership.leading
+    await eventually("they share", lambda: len(first.leadership.acting()) + len(second.leadership.acting()) == 64)
+    assert not has_all(second)
     await first.stop()
-    await eventually("the second leads, long before the lease would have ended", lambda: second.leadership.leading, 3)
-
-
-async def test_two_replicas_never_lead_together(here: World) -> None:
-    planes = [await here.plane(rules(here.owner), name=name) for name in ("one", "two", "three")]
-    await eventually("one leads", lambda: any(plane.leadership.leading for plane in planes))
-    for _ in range(3):
-        leader = next(plane for plane in planes if plane.leadership.leading)
-        assert sum(plane.leadership.leading for plane in planes) == 1
-        await leader.crash()
-        planes.remove(leader)
-        if planes:
-            await eventually("another leads", lambda: any(plane.leadership.leading for plane in planes))
+    await eventually("the second has all, long before the lease would have ended", lambda: has_all(second), 3)
 
 
 @pytest.mark.parametrize("step", [Step.CONDEMN, Step.PREPARE, Step.SWEEP])
@@ -169,11 +157,13 @@ async def test_a_stale_leader_can_write_nothing(here: World, step: Step) -> None
         await eventually("it was sent", lambda: here.owner.deletes())
     await stale.crash()
     calls = len(here.owner.deletes())
-    await here.hand.commit(Txn((), (Delete(here.keys.shard(0)),)))
+    shard = shard_of(blob("x"), FOUNDED_SHARDS)
+    await here.hand.commit(Txn((), (Delete(here.keys.shard(shard)),)))
     lease = (await here.client.grant(60, deadline=DEADLINE)).lease
-    assert (await here.hand.commit(tx.claim_shard(here.keys, 0, ShardRecord("new"), lease))).succeeded
+    assert (await here.hand.commit(tx.claim_shard(here.keys, shard, ShardRecord("new"), lease))).succeeded
     await _permit(here, stale)
-    stale.leadership._session.valid_until = Instant(float("inf"))
+    stale.membership._session.valid_until = Instant(float("inf"))
+    assert stale.leadership.authority(blob("x"), Revision(1)) is not None, "it believes"
     before = await _everything(here)
     assert await stale.collector.crews[step]._work(blob("x")) == Again()
     assert await _everything(here) == before
@@ -238,7 +228,6 @@ async def test_a_beacon_that_returns_between_prepare_and_send_aborts(here: World
     dying = Dying(here.endpoint, puts(here, Family.SWEEPS, b'"prepared"'), before=False)
     await here.stack.enter_async_context(dying)
     first = await here.leading(rule_set, client=dying)
-    second = await here.plane(rule_set, name="two")
     a = await here.hand.attach("a", says_ttl=1)
     here.owner.add("x")
     await here.hand.register(a, "x")
@@ -248,8 +237,9 @@ async def test_a_beacon_that_returns_between_prepare_and_send_aborts(here: World
     assert sweep is not None
     assert sweep.state is SweepState.PREPARED
     await here.hand.attach("a", says_ttl=1)
+    second = await here.plane(rule_set, name="two")
     await first.crash()
-    await eventually("the second leads", lambda: second.leadership.leading)
+    await eventually("the second acts", lambda: has_all(second))
     await eventually("it was aborted", lambda: state(second, "x") is State.HELD)
     assert here.owner.deletes() == []
     reason = {"owner": "store", "reason": "held"}

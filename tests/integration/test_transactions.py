@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
@@ -39,12 +39,14 @@ from leasehold.protocol.records import (
     HoldRecord,
     IntentRecord,
     PinRecord,
+    ReplicaRecord,
     ResourceRecord,
     RosterRecord,
     ShardRecord,
     SweepRecord,
     SweepState,
     TombstoneRecord,
+    encode,
 )
 from leasehold.protocol.store import Delete, Put, Txn, TxnResult
 
@@ -643,3 +645,88 @@ async def test_who_was_struck_holds_nothing_without_attaching_anew(protocol: Pro
     assert await protocol.attach()
     assert await protocol.register(resource())
     assert await protocol.revision(protocol.keys.roster(A)), "attaching rewrites the entry"
+
+
+# --- replicas and shards ----------------------------------------------------------------------------------------
+
+ME = ReplicaRecord("boot-1")
+SHARD_OF_ME = ShardRecord("one")
+
+
+async def _lease(protocol: Protocol) -> LeaseId:
+    return (await protocol.etcd.grant(60, deadline=5)).lease
+
+
+async def _join(protocol: Protocol, lease: LeaseId, replica: ReplicaRecord = ME) -> bool:
+    return tx.attached(await protocol.run(tx.join(protocol.keys, "one", replica, lease)))
+
+
+async def _claim(protocol: Protocol, shards: Sequence[int], lease: LeaseId, cluster: Revision) -> TxnResult:
+    return await protocol.run(tx.claim_shards(protocol.keys, shards, SHARD_OF_ME, ME, lease, cluster))
+
+
+async def test_two_replicas_of_one_name_are_one_too_many(protocol: Protocol) -> None:
+    assert await _join(protocol, await _lease(protocol))
+    assert await _join(protocol, await _lease(protocol)), "joining again, under a new lease, is harmless"
+    assert not await _join(protocol, await _lease(protocol), ReplicaRecord("boot-2"))
+
+
+async def test_all_free_shards_are_claimed_at_once_and_none_that_somebody_has(protocol: Protocol) -> None:
+    cluster, lease = await protocol.revision(protocol.keys.cluster), await _lease(protocol)
+    assert await _join(protocol, lease)
+    claimed = await _claim(protocol, range(tx.MAX_BATCH), lease, cluster)
+    assert [member.succeeded for member in claimed.results] == [False, *[True] * 99], "0 is led by the other"  # type: ignore[union-attr]
+    found = await protocol.etcd.read(protocol.keys.family(Family.SHARDS), deadline=5)
+    assert {item.create_revision for item in found.items if item.lease == lease} == {claimed.revision}
+    assert protocol.by.fence == await protocol.revision(protocol.keys.shard(0))
+
+
+@pytest.mark.parametrize("why", ["not joined", "joined by another", "number of shards rewritten"])
+async def test_nothing_is_claimed_when(protocol: Protocol, why: str) -> None:
+    cluster, lease = await protocol.revision(protocol.keys.cluster), await _lease(protocol)
+    if why == "joined by another":
+        assert await _join(protocol, lease, ReplicaRecord("boot-2"))
+    if why == "number of shards rewritten":
+        assert await _join(protocol, lease)
+        await protocol.run(Txn((), (Put(protocol.keys.cluster, encode(ClusterRecord("c", shards=2))),)))
+    assert not (await _claim(protocol, [1, 2], lease, cluster)).succeeded
+    assert not await protocol.revision(protocol.keys.shard(1))
+
+
+async def test_only_that_tenure_of_a_shard_is_yielded_that_was_ours(protocol: Protocol) -> None:
+    cluster, lease = await protocol.revision(protocol.keys.cluster), await _lease(protocol)
+    assert await _join(protocol, lease)
+    claimed = await _claim(protocol, [1, 2], lease, cluster)
+    await _lose_the_shard(protocol)
+    fences = {0: protocol.by.fence, 1: claimed.revision}
+    await protocol.run(tx.yield_shards(protocol.keys, fences))
+    there = [bool(await protocol.revision(protocol.keys.shard(n))) for n in range(3)]
+    assert there == [True, False, True]
+    assert tx.committed(await protocol.run(tx.yield_shards(protocol.keys, {2: claimed.revision})))
+
+
+async def test_a_fence_of_another_shard_permits_nothing(protocol: Protocol) -> None:
+    """Whoever holds shard 1 is refused what is done under shard 0, and the other way round."""
+    await protocol.prepared(resource())
+    cluster, lease = await protocol.revision(protocol.keys.cluster), await _lease(protocol)
+    assert await _join(protocol, lease)
+    fence = (await _claim(protocol, [1], lease, cluster)).revision
+    seen = await protocol.revision(protocol.keys.sweep(resource()))
+    for by in (replace(protocol.by, fence=fence), replace(protocol.by, shard=1), replace(protocol.by, shard=2)):
+        assert not (await protocol.run(tx.abort(protocol.keys, by, resource(), seen))).succeeded
+
+
+async def test_a_tenant_that_an_operator_armed_before_its_first_control_plane_is_founded_all_the_same(
+    server: EtcdProcess,
+) -> None:
+    async with EtcdClient(EtcdConfig(endpoints=[server.endpoint])) as etcd:
+        await _found_what_is_armed(Protocol(etcd))
+
+
+async def _found_what_is_armed(protocol: Protocol) -> None:
+    await _rearm(protocol)
+    armed = await protocol.revision(protocol.keys.armed)
+    result = await protocol.run(tx.found_tenant(protocol.keys, ClusterRecord("c"), ArmedRecord("x", "")))
+    assert tx.founded(result)
+    assert await protocol.revision(protocol.keys.cluster)
+    assert await protocol.revision(protocol.keys.armed) == armed

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leasehold.protocol.keyspace import Family, Keyspace
+from leasehold.protocol.keyspace import Family, Keyspace, shard_of, shard_of_class
 from leasehold.protocol.names import CallId, ClassName, Holder, OwnerName, Resource, ResourceId, Tenant, TypeName
 
 # Text as hostile traffic brings it: slashes, percent signs, dots, NUL, astral characters, look-alike prefixes.
@@ -38,6 +38,7 @@ def every_key(resource: Resource, holder: Holder, source: Resource) -> dict[str,
         "sweep": keys.sweep(resource),
         "grave": keys.grave(resource),
         "pin": keys.pin(resource),
+        "replica": keys.replica(holder),
     }
 
 
@@ -52,6 +53,7 @@ def test_different_facts_never_share_a_key(
         "hold": lambda r, h, s: (r, h), "ref": lambda r, h, s: (r, s), "intent": lambda r, h, s: (h, r.id),
         "tombstone": lambda r, h, s: r, "epoch": lambda r, h, s: r.type, "epoch_lease": lambda r, h, s: r.type,
         "sweep": lambda r, h, s: r, "grave": lambda r, h, s: r, "pin": lambda r, h, s: r,
+        "replica": lambda r, h, s: h,
     }  # fmt: skip
     for name, fact in about.items():
         assert (first[name] == second[name]) == (fact(r1, h1, s1) == fact(r2, h2, s2)), name
@@ -103,3 +105,27 @@ def test_parsing_foreign_bytes_never_raises(junk: bytes) -> None:
 def test_a_key_that_would_not_be_built_so_is_not_ours(tail: str) -> None:
     assert keys.parse(b"/leasehold/1/default/pins/o/t/%2F") is not None
     assert keys.parse(f"/leasehold/1/default/{tail}".encode()) is None
+
+
+@given(resources, st.integers(1, 4096))
+def test_a_resource_has_one_shard_and_it_exists(resource: Resource, shards: int) -> None:
+    again = Resource(*("".join(part) for part in resource))  # type: ignore[arg-type]
+    assert shard_of(resource, shards) == shard_of(again, shards)
+    assert 0 <= shard_of(resource, shards) < shards
+
+
+def test_shards_are_what_they_were_in_every_release_before() -> None:
+    """Written down once: replicas of two releases that disagreed would act on one resource under two fences."""
+    known = {"store/blob/4711": 62, "store/blob/a/b c": 24, "s3/object/bücher": 59, "s3/object/%2F": 61}
+    assert {name: shard_of(Resource.parse(name), 64) for name in known} == known
+    assert [shard_of_class(ClassName(name), 64) for name in ("1s", "300s", "86400s")] == [11, 54, 22]
+
+
+def test_resources_are_spread_evenly_over_the_shards() -> None:
+    count, shards = 64_000, 64
+    for pattern in ("{}", "{:08x}", "media/{}/master.mp4", "cr-{:05d}"):
+        filled = [0] * shards
+        for n in range(count):
+            filled[shard_of(Resource.parse("store/blob/" + pattern.format(n)), shards)] += 1
+        assert max(filled) < 1.25 * count / shards, pattern
+        assert min(filled) > 0.75 * count / shards, pattern

@@ -10,7 +10,9 @@ The map, in reading order:
 - ``core/warmup``      how long nothing is prepared after a gap in what we know
 - ``core/backlog``     who is served next, and when again
 - ``observe``          list and watch etcd into the index
-- ``leadership``       who may act, fenced
+- ``core/placement``   which replica should act for which shard
+- ``membership``       this replica's lease, and the key by which others count it in
+- ``leadership``       which shards it acts for, each under a fence
 - ``witness``          read all evidence of a resource at one revision
 - ``reaper``           condemn, revive, prepare: judge, then the guarded transaction
 - ``graces``           open, close and drop epochs

@@ -1,6 +1,6 @@
 """Builds a control plane from its parts; the only place that names concrete adapters.
 
-``ControlPlane`` is one replica: entered, it observes, stands for leadership and collects; left, it resigns first and
+``ControlPlane`` is one replica: entered, it observes, takes its shards and collects; left, it resigns first and
 then stops everything. A replica that crashes instead of leaving is the normal case for everybody else.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from types import TracebackType
@@ -31,6 +32,7 @@ from leasehold.control_plane.intents import Resolver, reasons, suspects
 from leasehold.control_plane.inventory import Inventories
 from leasehold.control_plane.leadership import Leadership
 from leasehold.control_plane.loading import RuleLoader
+from leasehold.control_plane.membership import Membership
 from leasehold.control_plane.metrics import Metrics, Sample
 from leasehold.control_plane.observe import Observer
 from leasehold.control_plane.owners.faces import Faces
@@ -46,7 +48,7 @@ from leasehold.control_plane.ticking import MonotonicClock
 from leasehold.control_plane.witness import Witness
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Keyspace
-from leasehold.protocol.names import Instant, Tenant
+from leasehold.protocol.names import Instant, Resource, Tenant
 from leasehold.protocol.ports import Clock
 from leasehold.protocol.rules import Owner
 from leasehold.shell.daemon import Lifetime
@@ -69,9 +71,13 @@ class ControlPlane:
         deadline = config.etcd.deadline_seconds
         # One place of randomness: it only spreads retries.
         jitter = random.Random().random  # noqa: S311
-        self.leadership = Leadership(
+        self.membership = Membership(
             client, client, keys, clock, replica=config.replica, ttl_seconds=config.lease_ttl_seconds,
-            on_change=self._on_leadership,
+            on_change=self._on_membership,
+        )  # fmt: skip
+        self.leadership = Leadership(
+            client, keys, index, clock, self.membership, metrics, seen=lambda: self.observer.sight.revision,
+            busy=self._is_busy, on_change=self._on_leadership,
         )  # fmt: skip
         self.brake = Brake(client, client, keys, index, clock, replica=config.replica, deadline=deadline)
         self.owners = Owners(index.policy, clock, connect)
@@ -80,25 +86,26 @@ class ControlPlane:
             client, keys, index, Witness(client, keys, index, deadline=deadline), self.leadership.authority, metrics,
             verifier, deadline=deadline, may_prepare=self._may_prepare_now,
         )  # fmt: skip
-        graces = Graces(client, client, keys, index, clock, self.leadership.authority, deadline=deadline)
+        graces = Graces(client, client, keys, index, clock, self.leadership.authority_of_class, deadline=deadline)
         sweeper = Sweeper(
             client, keys, index, clock, self.leadership, self.owners, Graves(client, clock, deadline=deadline), metrics,
             verifier, deadline=deadline, jitter=jitter, opens=self._may_prepare,
         )  # fmt: skip
         roster = Roster(
-            client, keys, index, clock, self.leadership.authority, metrics, deadline=deadline,
-            opens=self._may_prepare,
+            client, keys, index, clock, self.leadership.authority_of_tenant, metrics, deadline=deadline,
+            opens=self._may_tidy,
         )  # fmt: skip
         self.resolver = Resolver(
-            client, keys, index, clock, self.leadership.authority, Questions(self.owners, clock, metrics), metrics,
-            deadline=deadline, jitter=jitter, opens=self._may_prepare,
+            client, keys, index, clock, self.leadership.authority_of_tenant,
+            Questions(self.owners, clock, metrics), metrics, deadline=deadline, jitter=jitter, opens=self._may_tidy,
         )  # fmt: skip
         listings = Questions(self.owners, clock, metrics)
         finds = Finds(
-            client, keys, index, self.leadership.authority, listings, self.resolver, metrics, deadline=deadline
+            client, keys, index, self.leadership.authority_of_tenant, listings, self.resolver, metrics,
+            deadline=deadline,
         )  # fmt: skip
         self.inventories = Inventories(
-            index, clock, self.leadership.authority, listings, finds, metrics, opens=self._may_prepare,
+            index, clock, self.leadership.authority_of_tenant, listings, finds, metrics, opens=self._may_tidy,
             revision=lambda: self.observer.sight.revision,
         )  # fmt: skip
         self.collector = Collector(
@@ -121,7 +128,6 @@ class ControlPlane:
             client, client, keys, index, clock, scan_seconds=config.scan_seconds,
             on_change=self.collector.on_index, on_scan=self.collector.on_scan, on_rewind=self.collector.on_rewind,
             on_blind=self.brake.on_blind, on_gap=self.collector.on_gap,
-            on_shard_gone=self.leadership.on_shard_gone,
         )  # fmt: skip
         self.loader = RuleLoader(client, keys, clock, config.rules, deadline=deadline) if config.rules else None
         self._running: asyncio.Task[None] | None = None
@@ -143,6 +149,7 @@ class ControlPlane:
             if self.loader is not None:
                 tasks.create_task(self.loader.run())
             tasks.create_task(self.observer.run())
+            tasks.create_task(self.membership.run())
             tasks.create_task(self.leadership.run())
             tasks.create_task(self.collector.run())
             tasks.create_task(self.resolver.run())
@@ -168,15 +175,25 @@ class ControlPlane:
         if self._running is not None:
             await asyncio.shield(self._running)
 
+    # These need each other; what comes later is named here.
+
+    def _on_membership(self) -> None:
+        self.leadership.on_membership()
+
     def _on_leadership(self) -> None:
-        # The two need each other; leadership comes first.
         self.collector.on_leadership()
 
-    def _may_prepare(self) -> Instant | None:
-        return self.collector.may_prepare()
+    def _is_busy(self, shard: int) -> bool:
+        return self.collector.is_busy(shard)
 
-    def _may_prepare_now(self) -> bool:
-        opens = self._may_prepare()
+    def _may_prepare(self, resource: Resource) -> Instant | None:
+        return self.collector.may_prepare(resource)
+
+    def _may_tidy(self) -> Instant | None:
+        return self.collector.may_tidy()
+
+    def _may_prepare_now(self, resource: Resource) -> bool:
+        opens = self._may_prepare(resource)
         return opens is not None and opens <= self.clock.now()
 
     # --- what is told ---------------------------------------------------------------------------------------------
@@ -212,8 +229,9 @@ class ControlPlane:
             "tenant": self.config.tenant,
             "replica": self.config.replica,
             "leader": self.leadership.leading,
-            "acting": self.index.shards.get(0, (0, ""))[1] or None,
-            "fence": self.leadership.fence or None,
+            "acting": self.index.shards[0].replica if 0 in self.index.shards else None,
+            "fence": self.leadership.fence() or None,
+            "shards": self._placing(),
             "armed": bool(self.index.armed),
             "braked": self.brake.why_not or None,
             "synced": self.observer.sight.synced,
@@ -228,6 +246,23 @@ class ControlPlane:
             "unreadable": {"count": len(self.index.unreadable), "first": self._first_unreadable()},
             "scan_corrections": self.observer.sight.corrections,
         }
+
+    def _placing(self) -> Mapping[str, object]:
+        shards, count = self.index.shards, self.index.shard_count
+        replicas = Counter(dict.fromkeys(self.index.replicas, 0))
+        replicas.update(shard.replica for n, shard in shards.items() if n < (count or 1))
+        return {
+            "total": count,
+            "held": len(self.leadership.acting()),
+            "leaving": self.leadership.leaving(),
+            "warming_up": len(self.brake.shard_warm_ups.left(Instant(self.clock.now()))),
+            "free": self._free_shards(),
+            "of_replicas": dict(replicas),
+        }
+
+    def _free_shards(self) -> int:
+        count = self.index.shard_count or 1
+        return count - sum(n < count for n in self.index.shards)
 
     def _first_unreadable(self) -> dict[str, str]:
         return {key.decode("ascii", "replace"): why for key, why in islice(self.index.unreadable.items(), 100)}
@@ -260,7 +295,17 @@ class ControlPlane:
              lambda: [((step.value,), crew.backlog.oldest_age(now())) for step, crew in crews.items()])  # fmt: skip
         view("leasehold_failed_steps", "Steps that failed on etcd or a mistake of ours, by stage", ("stage",),
              lambda: [((step.value,), crew.failures) for step, crew in crews.items()])  # fmt: skip
-        view("leasehold_leader", "1 while this replica may act", (), lambda: one(self.leadership.leading))
+        view("leasehold_leader", "1 while this replica does what is done once per tenant", (),
+             lambda: one(self.leadership.leading))  # fmt: skip
+        view("leasehold_shards", "Shards of the tenant", (), lambda: one(self.index.shard_count or 0))
+        view("leasehold_shards_held", "Shards this replica acts for", (),
+             lambda: one(len(self.leadership.acting())))  # fmt: skip
+        view("leasehold_shards_free", "Shards nobody acts for, as this replica sees it", (),
+             lambda: one(self._free_shards()))  # fmt: skip
+        view("leasehold_shards_warming_up", "Shards of this replica in which nothing is prepared yet", (),
+             lambda: one(len(self.brake.shard_warm_ups.left(now()))))  # fmt: skip
+        view("leasehold_replicas", "Control planes that are alive, as this replica sees it", (),
+             lambda: one(len(self.index.replicas)))  # fmt: skip
         view("leasehold_armed", "1 while collecting is allowed", (), lambda: one(not self.brake.why_not))
         view("leasehold_warm_up_seconds_left", "Until when nothing is prepared", (),
              lambda: one(self.brake.warm_up.left(now())))  # fmt: skip

@@ -7,21 +7,21 @@ stops everything, sweeps that were begun included; a past that was rewritten und
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 import structlog
 
 from leasehold.control_plane.core.index import Index
-from leasehold.control_plane.core.warmup import WarmUp
+from leasehold.control_plane.core.warmup import ShardWarmUps, WarmUp
 from leasehold.control_plane.ticking import written_now
 from leasehold.protocol.errors import StoreError, Unavailable
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Instant
 from leasehold.protocol.ports import Clock, Store
-from leasehold.protocol.records import ArmedRecord, ClusterRecord
+from leasehold.protocol.records import FOUNDED_SHARDS, ArmedRecord, ClusterRecord
 from leasehold.protocol.store import MemberStatus
-from leasehold.protocol.transactions import found_tenant, trip
+from leasehold.protocol.transactions import found_tenant, founded, trip
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ class Cluster(Protocol):
 
 
 class Brake:
-    """One tenant's. ``check`` is called on gaining leadership, ``seen`` whenever the index changed."""
+    """One tenant's. ``check`` is called on beginning to act, ``seen`` whenever the index changed."""
 
     def __init__(
         self, store: Store, cluster: Cluster, keys: Keyspace, index: Index, clock: Clock, *, replica: str,
@@ -47,6 +47,7 @@ class Brake:
         self._said: str | None = None
         self._rewound = ""
         self.warm_up = WarmUp()
+        self.shard_warm_ups = ShardWarmUps()
 
     @property
     def why_not(self) -> str:
@@ -61,9 +62,10 @@ class Brake:
         revision, pinned = self._index.cluster
         if self._rewound:
             return self._rewound
-        if revision and pinned is None:
-            return "control/cluster cannot be read: nobody knows which cluster this should be"
-        if pinned is not None and self._serving and pinned.cluster_id != self._serving:
+        if pinned is None:
+            what = "cannot be read" if revision else "is missing"
+            return f"control/cluster {what}: nobody knows which cluster this should be, nor into how many shards"
+        if self._serving and pinned.cluster_id != self._serving:
             return f"etcd is another cluster ({self._serving}) than the one pinned ({pinned.cluster_id})"
         return ""
 
@@ -85,8 +87,20 @@ class Brake:
         return None if self.why_not else Instant(float("-inf"))
 
     def may_prepare(self) -> Instant | None:
-        """The same, but only after the warm-up."""
+        """The same, but only after the warm-up. Each shard has one besides: ``opens``."""
         return None if self.why_not else self.warm_up.until
+
+    def opens(self, shard: int) -> Instant:
+        """When a shard's own warm-up is over."""
+        return self.shard_warm_ups.until(shard)
+
+    def on_shards(self, gained: Iterable[int], acting: Collection[int]) -> None:
+        """Shards were gained (their warm-up begins) or lost."""
+        self.shard_warm_ups.keep(acting)
+        if gained := list(gained):
+            now = Instant(self._clock.now())
+            seconds = self.shard_warm_ups.begin(now, self._index.attendance(), gained, "the shard was gained")
+            log.info("warm_up", seconds=seconds, reason="shards were gained", shards=len(gained))
 
     def on_gap(self, reason: str) -> None:
         """Something may have been missed; what is known now counts from here."""
@@ -107,10 +121,10 @@ class Brake:
                 log.info("armed", revision=self._index.armed)
             self._said = why
 
-    async def check(self) -> None:
-        """Learn who serves us; found the tenant if we are its first control plane. Raises ``StoreError``.
-
-        After a rewind it also disarms.
+    async def check(self, *, founding: bool) -> None:
+        """Learn who serves us; ``founding``: found the tenant if we are its first control plane, which is for one
+        replica to do. After a rewind it also disarms, whoever we are: to stop is always allowed, and the others may
+        not have noticed. Raises ``StoreError``.
         """
         members = await self._cluster.status(deadline=self._deadline)
         serving = {f"{member.cluster_id:x}" for member in members if isinstance(member, MemberStatus)}
@@ -120,23 +134,21 @@ class Brake:
         if self._rewound and self._index.armed:
             await self._store.commit(trip(self._keys), deadline=self._deadline)
             log.error("tripped", reason=self._rewound, alert=True)
-        if self._index.cluster[0] or self._index.armed:
+        if self._index.cluster[0] or not founding:
             return
         since = written_now()
         txn = found_tenant(
             self._keys,
-            ClusterRecord(self._serving, since),
+            ClusterRecord(self._serving, since, FOUNDED_SHARDS),
             ArmedRecord(self._replica, "the first control plane of this tenant", since),
         )
-        if (await self._store.commit(txn, deadline=self._deadline)).succeeded:
-            log.info("tenant_founded", cluster=self._serving)
+        if founded(await self._store.commit(txn, deadline=self._deadline)):
+            log.info("tenant_founded", cluster=self._serving, shards=FOUNDED_SHARDS)
 
-    async def keep_checking(self, leading: bool) -> bool:
-        """``check`` while leading; whether it succeeded."""
-        if not leading:
-            return False
+    async def keep_checking(self, *, founding: bool) -> bool:
+        """``check``; whether it succeeded."""
         try:
-            await self.check()
+            await self.check(founding=founding)
         except StoreError as error:
             log.warning("cluster_check_failed", error=str(error))
             return False

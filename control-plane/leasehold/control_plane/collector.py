@@ -1,15 +1,16 @@
 """The one place where stages meet: nominations from the index go to the crews, news wake whom they concern.
 
-Everything here is by event: a batch from the watch, leadership gained or lost, a warm-up's end. The crews' backlogs
-hold nothing while we stand by; on gaining leadership (and after every gap, rule change or arming) all that the index
-has nominated is offered anew, and after every scan what the crews do not know of, so nothing depends on an event that
-came at the wrong time.
+Everything here is by event: a batch from the watch, shards gained or lost, a warm-up's end. The crews' backlogs hold
+nothing of a shard that is not ours to act for; on gaining one, all that the index has nominated of it is offered anew,
+after every gap, rule change or arming that of all our shards, and after every scan what the crews do not know of, so
+nothing depends on an event that came at the wrong time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 import structlog
 
@@ -17,10 +18,10 @@ from leasehold.control_plane.brake import Brake
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step, Sweeping
 from leasehold.control_plane.core.notices import Due
-from leasehold.control_plane.crew import Crew, Gate
+from leasehold.control_plane.crew import Admission, Crew, Gate
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.informer import Informer
-from leasehold.control_plane.leadership import Leadership
+from leasehold.control_plane.leadership import TENANTS_SHARD, Leadership
 from leasehold.control_plane.owners.register import Owners
 from leasehold.control_plane.reaper import Reaper
 from leasehold.control_plane.roster import Roster
@@ -63,49 +64,67 @@ class Collector:
         self.hears = hears
         self._index, self._clock, self._leadership, self._brake = index, clock, leadership, brake
         self._graces, self._sweeper, self._roster, self._jitter = graces, sweeper, roster, jitter
-        self._fence = Revision(0)
+        self._acting: dict[int, Revision] = {}
+        """The shards we act for, by what was announced, each with its fence."""
+        self._shards: int | None = None
         self._armed = Revision(0)
         self._checked = False
         self._bell = Bell(clock)
         self.synced = False
 
-        def crew(step: Step, work: Callable, gate: Gate, limit: int = TRANSACTIONS_AT_ONCE, **more: Callable) -> Crew:  # type: ignore[type-arg]
-            return Crew(step, work, clock, limit=limit, jitter=jitter, gate=self._leading_and(gate), **more)
+        def crew(stage: str, work: Callable, gate: Gate, admits: Admission = self._admits, **more: Any) -> Crew:  # type: ignore[type-arg]
+            more = {"limit": TRANSACTIONS_AT_ONCE, **more}
+            return Crew(
+                stage, work, clock, jitter=jitter, gate=gate, admits=admits, ended=leadership.on_ended, **more
+            )  # fmt: skip
 
         self.crews = {
-            Step.CONDEMN: crew(Step.CONDEMN, reaper.condemn, brake.may_condemn),
-            Step.REVIVE: crew(Step.REVIVE, reaper.revive, lambda: ALWAYS),
-            Step.PREPARE: Crew(
-                Step.PREPARE, reaper.prepare, clock, limit=PREPARES_AT_ONCE, jitter=jitter, gate=self.may_prepare,
+            Step.CONDEMN: crew(Step.CONDEMN, reaper.condemn, self._acting_and(brake.may_condemn)),
+            Step.REVIVE: crew(Step.REVIVE, reaper.revive, self._acting_and(lambda: ALWAYS)),
+            Step.PREPARE: crew(
+                Step.PREPARE, reaper.prepare, self._may_prepare_any, self._admits_warm, limit=PREPARES_AT_ONCE,
                 room=owners.room_to_verify, reopens=owners.reopens,
             ),
             Step.SWEEP: crew(
-                Step.SWEEP, sweeper.sweep, brake.may_sweep, SWEEPS_AT_ONCE, room=owners.room, reopens=owners.reopens
+                Step.SWEEP, sweeper.sweep, self._acting_and(brake.may_sweep), limit=SWEEPS_AT_ONCE, room=owners.room,
+                reopens=owners.reopens,
             ),
         }  # fmt: skip
         owners.on_freed = self._on_freed
         # One for each thing to be told, so that a restore never waits behind a thousand condemnations.
         self.notices = {
-            due: Crew(
-                f"tell-{due}", informer.inform, clock, limit=NOTICES_AT_ONCE, jitter=jitter,
-                gate=self._leading_and(gate), room=owners.room, reopens=owners.reopens,
+            due: crew(
+                f"tell-{due}", informer.inform, self._acting_and(gate), limit=NOTICES_AT_ONCE, room=owners.room,
+                reopens=owners.reopens,
             )
             for due, gate in ((Due.CONDEMN, brake.may_condemn), (Due.RESTORE, lambda: ALWAYS))
         }  # fmt: skip
 
-    def may_prepare(self) -> Instant | None:
-        """From when on sweeps may be prepared and first sent; ``None``: not until something changes."""
-        return self._leading_and(self._brake.may_prepare)() if self.hears() else None
+    def may_prepare(self, resource: Resource) -> Instant | None:
+        """From when on its sweep may be prepared and first sent; ``None``: not until something changes."""
+        return self._opens(self._leadership.shard_of(resource))
+
+    def may_tidy(self) -> Instant | None:
+        """The same for what is done once per tenant."""
+        return self._opens(TENANTS_SHARD)
+
+    def is_busy(self, shard: int) -> bool:
+        """Whether any work for a shard is under way."""
+        in_hand = (resource for crew in self._all_crews() for resource in crew.in_hand())
+        return any(self._leadership.shard_of(resource) == shard for resource in in_hand)
 
     # --- events -------------------------------------------------------------------------------------------------
 
     def on_index(self) -> None:
         """The index changed (or the watch only progressed)."""
         self.synced = True
+        if self._index.placing_changed:
+            self._index.placing_changed = False
+            self._leadership.on_index()
         fresh = self._index.take_fresh()
         # By what was announced, not by the belief of this instant: it may lapse unnoticed, and news come only once.
-        if self._fence:
-            if self._index.policy_changed or self._armed != self._index.armed:
+        if self._acting:
+            if self._index.policy_changed or self._armed != self._index.armed or self._shards_changed():
                 self._feed_everything()
             else:
                 self._drop_overtaken(fresh)
@@ -141,17 +160,19 @@ class Collector:
             crew.backlog.clear()
 
     def on_leadership(self) -> None:
-        """Gained, lost or renewed."""
+        """Shards were gained, left or lost, or belief in them was renewed."""
         self._sweeper.on_leadership()
-        fence = self._leadership.fence
-        if fence == self._fence:
+        before, self._acting = self._acting, self._leadership.acting()
+        if self._acting == before:
             return
-        self._fence, self._checked = fence, False
-        for crew in self._all_crews():
-            crew.backlog.clear()
-        if fence and self.synced:
-            self._brake.on_gap("leadership was gained")
-            self._feed_everything()
+        gained = {shard for shard, fence in self._acting.items() if before.get(shard) != fence}
+        if not before or TENANTS_SHARD in gained:
+            self._checked = False
+        self._brake.on_shards(gained, self._acting)
+        if before.keys() - self._acting.keys():
+            for crew in self._all_crews():
+                crew.backlog.retain(self._is_ours)
+        self._feed_shards(gained)
         self._wake()
 
     def _on_freed(self) -> None:
@@ -170,22 +191,32 @@ class Collector:
 
     async def _check_cluster(self) -> None:
         while True:
-            if self._fence and self.synced and not self._checked:
-                self._checked = await self._brake.keep_checking(self._leadership.leading)
+            if self._acting and self.synced and not self._checked:
+                founding = TENANTS_SHARD in self._acting
+                checked = await self._brake.keep_checking(founding=founding)
+                # The tenant's shard may have become ours meanwhile: then it is ours to found, too.
+                self._checked = checked and founding is (TENANTS_SHARD in self._acting)
                 self._wake()
-            waiting = self._fence and not self._checked
+            waiting = self._acting and not self._checked
             await self._bell.wait(Instant(self._clock.now() + CHECK_SECONDS) if waiting else None)
 
     # --- parts --------------------------------------------------------------------------------------------------
 
     def _feed_everything(self) -> None:
-        if self._fence and self.synced:
+        self._feed_shards(self._acting)
+
+    def _feed_shards(self, shards: Collection[int]) -> None:
+        if shards and self.synced:
             for step, resources in self._index.nominated.items():
-                self._feed((resource, step) for resource in list(resources))
-            self._feed_notices(self._index.notices.due())
+                nominated = list(resources)
+                self._feed((one, step) for one in nominated if self._leadership.shard_of(one) in shards)
+            owed = self._index.notices.due()
+            self._feed_notices({one: due for one, due in owed.items() if self._leadership.shard_of(one) in shards})
 
     def _feed_notices(self, owed: Mapping[Resource, Due | None]) -> None:
-        for resource, due in owed.items() if self._fence else ():
+        for resource, due in owed.items():
+            if not self._is_ours(resource):
+                continue
             right = None if due is None else self.notices[Due.CONDEMN if due is Due.CONDEMN else Due.RESTORE]
             for crew in self.notices.values():
                 if crew is right:
@@ -204,11 +235,11 @@ class Collector:
                     crew.backlog.discard(resource)
 
     def _feed(self, due: Iterable[tuple[Resource, Step]]) -> None:
-        if not self._fence:
+        if not self._acting:
             return
         now = Instant(self._clock.now())
         for resource, step in due:
-            wait = self._wait(resource, step)
+            wait = self._wait(resource, step) if self._is_ours(resource) else None
             if wait is not None:
                 self.crews[step].offer(resource, Instant(now + wait) if wait else None)
 
@@ -226,11 +257,33 @@ class Collector:
             return self._sweeper.patience(resource) if standing.may_condemn else None
         return 0.0 if standing.may_sweep else None
 
-    def _leading_and(self, gate: Gate) -> Gate:
+    def _is_ours(self, resource: Resource) -> bool:
+        return self._leadership.shard_of(resource) in self._acting
+
+    def _admits(self, resource: Resource) -> Instant | None:
+        return ALWAYS if self._is_ours(resource) else None
+
+    def _admits_warm(self, resource: Resource) -> Instant | None:
+        # Only whether it is ours, and warm: what holds for all is the gate's, and no reason to drop anything.
+        shard = self._leadership.shard_of(resource)
+        return self._brake.opens(shard) if shard is not None and shard in self._acting else None
+
+    def _shards_changed(self) -> bool:
+        before, self._shards = self._shards, self._index.shard_count
+        return before != self._shards
+
+    def _acting_and(self, gate: Gate) -> Gate:
         def both() -> Instant | None:
-            return gate() if self._leadership.leading and self.synced and self._checked else None
+            return gate() if self._leadership.believed and self._acting and self.synced and self._checked else None
 
         return both
+
+    def _may_prepare_any(self) -> Instant | None:
+        return self._acting_and(self._brake.may_prepare)() if self.hears() else None
+
+    def _opens(self, shard: int | None) -> Instant | None:
+        opens = self._may_prepare_any()
+        return max(opens, self._brake.opens(shard)) if opens is not None and shard in self._acting else None
 
     def _wake(self) -> None:
         for crew in self._all_crews():

@@ -13,11 +13,11 @@ from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.intents import Over, over
 from leasehold.control_plane.core.inventory import Judged, Listed
 from leasehold.control_plane.intents import Resolver
+from leasehold.control_plane.leadership import TenantsAuthority
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.owners.lookup import Found, unusable
 from leasehold.control_plane.owners.outcome import Fetched, Verdict, of_read
 from leasehold.control_plane.owners.questions import Questions
-from leasehold.control_plane.reaper import AuthorityFor
 from leasehold.control_plane.ticking import written_now
 from leasehold.control_plane.writing import Written, delete_guarded, put_guarded
 from leasehold.protocol import transactions_intents as tx
@@ -40,7 +40,7 @@ class Finds:
         store: Store,
         keys: Keyspace,
         index: Index,
-        authority: AuthorityFor,
+        authority: TenantsAuthority,
         questions: Questions,
         resolver: Resolver,
         metrics: Metrics,
@@ -75,7 +75,7 @@ class Finds:
     async def _adopt(self, owner: Owner, kind: str, mode: str, item: Listed) -> None:
         resource = Resource(OwnerName(owner.name), TypeName(kind), item.id)
         name = orphan_rule_name(owner.name, kind)
-        standing, by = self._index.policy.of(resource, name), self._authority(Revision(0))
+        standing, by = self._index.policy.of(resource, name), self._authority()
         if by is None or standing.rule is None:
             return
         if problem := unusable(resource, owner, standing.rule):
@@ -98,7 +98,7 @@ class Finds:
         if not await self._is_gone(owner, resource):
             return
         item = await self._store.get(self._keys.record(resource), deadline=self._deadline)
-        by = self._authority(Revision(0))
+        by = self._authority()
         if by is None or item is None or item.mod_revision != revision:
             return
         try:

@@ -1,10 +1,12 @@
 """Open, close and drop epochs as ``core.epochs`` decides, one transaction each.
 
-A fence of ours that is new means new timing: what was measured before, by us or another, does not count.
+The epochs of a class are measured by one replica: the holder of the shard that the class's name falls into. A fence of
+ours that is new means new timing: what was measured before, by us or another, does not count.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
@@ -12,7 +14,6 @@ import structlog
 from leasehold.control_plane.core.backlog import backoff_ceiling
 from leasehold.control_plane.core.epochs import Close, Command, Drop, Epochs, LookAt, Open, grace_seconds
 from leasehold.control_plane.core.index import Index
-from leasehold.control_plane.reaper import AuthorityFor
 from leasehold.control_plane.ticking import Bell, written_now
 from leasehold.control_plane.writing import Written, put_guarded
 from leasehold.protocol import transactions
@@ -38,14 +39,14 @@ class Graces:
         keys: Keyspace,
         index: Index,
         clock: Clock,
-        authority: AuthorityFor,
+        authority: Callable[[ClassName], Authority | None],
         *,
         deadline: float,
     ) -> None:
         self._store, self._leases, self._keys, self._index, self._clock = store, leases, keys, index, clock
         self._authority, self._deadline = authority, deadline
         self._bell = Bell(clock)
-        self._fence = Revision(0)
+        self._fences: dict[ClassName, Revision] = {}
         self._classes: dict[ClassName, Epochs] = {}
         self._due: dict[ClassName, Instant] = {}
         self._failures: dict[ClassName, int] = {}
@@ -57,20 +58,19 @@ class Graces:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            by = self._authority(Revision(0))
-            if by is not None:
-                await self._measure(by)
-            await self._bell.wait(min(self._due.values(), default=None) if by is not None else None)
+            await self._measure()
+            await self._bell.wait(min(self._due.values(), default=None))
 
-    async def _measure(self, by: Authority) -> None:
-        stale = self._index.take_stale_classes()
-        if by.fence != self._fence:
-            self._fence, self._classes, self._due = by.fence, {}, {}
-            stale.update(self._index.classes())
+    async def _measure(self) -> None:
+        stale = self._index.take_stale_classes() | self._newly_ours()
         now = self._now()
         stale.update(name for name, due in self._due.items() if due <= now)
         for name in stale:
             self._due.pop(name, None)
+            by = self._authority(name) if name in self._fences else None
+            if by is None or by.fence != self._fences[name]:
+                self._fences.pop(name, None)  # not ours (any more); should it be ours again, all begins anew
+                continue
             try:
                 await self._decide(by, name)
                 self._failures.pop(name, None)
@@ -79,6 +79,18 @@ class Graces:
                 failures = self._failures[name] = self._failures.get(name, 0) + 1
                 wait = backoff_ceiling(failures, RETRY_SECONDS, LONGEST_RETRY_SECONDS)
                 self._due[name] = Instant(self._now() + wait)
+
+    def _newly_ours(self) -> set[ClassName]:
+        """The classes whose shard we gained since the last look; what is not ours (any more) is forgotten."""
+        measurable = [name for name in self._index.classes() if grace_seconds(name) is not None]
+        found = {name: by.fence for name in measurable if (by := self._authority(name)) is not None}
+        new = {name for name, fence in found.items() if self._fences.get(name) != fence}
+        for name in new | (self._fences.keys() - found.keys()):
+            self._classes.pop(name, None)
+            self._due.pop(name, None)
+            self._failures.pop(name, None)
+        self._fences = found
+        return new
 
     async def _decide(self, by: Authority, name: ClassName) -> None:
         seconds = grace_seconds(name)

@@ -94,9 +94,9 @@ class Informer:
 
     async def _inform(self, resource: Resource) -> Outcome:
         found = await self._look(resource)
-        by = self._leadership.authority(self._index.armed)
+        by = self._leadership.authority(resource, self._index.armed)
         if by is None:
-            return Done()  # offered again when we lead again
+            return Again()  # belief lapsed: perhaps for a moment; what is not ours any more is dropped when it is due
         match owed(found.told):
             case Due.CONDEMN:
                 return await self._condemn(found, by)
@@ -168,9 +168,9 @@ class Informer:
         self, what: Due, resource: Resource, seen: Revision, notice: NoticeRecord, answer: Answer
     ) -> Outcome:
         """Write down what became of a call. The next one comes after a random part of a growing ceiling."""
-        by = self._leadership.authority(self._index.armed)
+        by = self._leadership.authority(resource, self._index.armed)
         if by is None:
-            return Done()
+            return Again()
         told, outcome = answer.verdict is Verdict.TOLD, f"{what}: {answer.verdict}: {answer.detail}"
         record = msgspec.structs.replace(notice, told=told, outcome=outcome, since=written_now())
         txn = transactions.note_notice(self._keys, by, resource, seen, record)
@@ -191,7 +191,7 @@ class Informer:
     # --- the call -------------------------------------------------------------------------------------------------
 
     async def _tell(self, resource: Resource, due: Due, incarnation: str | None) -> Answer:
-        """Bounded by the owner's timeout and by our belief to lead."""
+        """Bounded by the owner's timeout and by our belief to act for the resource's shard."""
         office = self._owners.get(resource.owner)
         if office is None:
             return Answer(Verdict.MISCONFIGURED, f"there is no owner {resource.owner!r}")
@@ -200,12 +200,13 @@ class Informer:
         if call is None:
             return Answer(Verdict.MISCONFIGURED, f"the owner declares no {due}")
         began = Instant(self._clock.now())
-        if not self._leadership.leading:
-            return Answer(Verdict.UNKNOWN, "nothing was sent: leadership had ended")
+        until = self._leadership.cut_off(resource)
+        if until <= began:
+            return Answer(Verdict.UNKNOWN, "nothing was sent: the shard was not ours any more")
         answer = Answer(Verdict.UNKNOWN, "cut off")
         office.begin(began)
         try:
-            async with asyncio.timeout(min(self._leadership.believed_until - began, float(owner.limits.timeout))):
+            async with asyncio.timeout(min(until - began, float(owner.limits.timeout))):
                 answer = await office.client.tell(resource, call, incarnation)
         except TimeoutError:
             answer = Answer(Verdict.UNKNOWN, f"no answer within {self._clock.now() - began:.1f} s")

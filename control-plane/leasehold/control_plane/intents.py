@@ -21,10 +21,10 @@ import structlog
 
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.intents import Inquiries, Over, over
+from leasehold.control_plane.leadership import TenantsAuthority
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.owners.lookup import Found, NotThere, Question, Unclear, question, understood
 from leasehold.control_plane.owners.questions import Questions
-from leasehold.control_plane.reaper import AuthorityFor
 from leasehold.control_plane.ticking import written_now
 from leasehold.control_plane.writing import Written, delete_guarded, put_guarded
 from leasehold.protocol import transactions_intents as tx
@@ -54,7 +54,7 @@ class Resolver:
         keys: Keyspace,
         index: Index,
         clock: Clock,
-        authority: AuthorityFor,
+        authority: TenantsAuthority,
         questions: Questions,
         metrics: Metrics,
         *,
@@ -73,7 +73,7 @@ class Resolver:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await self._clock.sleep_until(self._clock.now() + ROUND_SECONDS)
-                opens, by = self._opens(), self._authority(Revision(0))
+                opens, by = self._opens(), self._authority()
                 if by is None or opens is None or opens > self._now():
                     self._inquiries.forget()
                     continue
@@ -158,7 +158,7 @@ class Resolver:
     async def record(self, case: Over, rule: Rule, found: Found) -> bool:
         """Record what an intended call is known to have created. Whether the intent is concluded by it."""
         roster = await self._store.get(self._keys.roster(case.holder), deadline=self._deadline)
-        by = self._authority(Revision(0))
+        by = self._authority()
         if by is None or roster is None or not self._inquiries.knows(case, roster.mod_revision):
             return False  # its holder was back meanwhile: all begins anew
         resource, intent = found.resource, self._found(case, roster.value, roster.mod_revision)
@@ -184,7 +184,7 @@ class Resolver:
             self._inquiries.on_roster_written(case.holder, before.mod_revision, after.mod_revision)
 
     async def _dismiss(self, case: Over, asked: Question) -> bool:
-        by = self._authority(Revision(0))
+        by = self._authority()
         if by is None:
             return False
         held = Revision(0) if asked.expected is None else await self._held(case, asked.expected)
@@ -198,7 +198,7 @@ class Resolver:
         return True
 
     async def _suspect(self, case: Over, unclear: Unclear) -> bool:
-        by, record = self._authority(Revision(0)), case.intent.record
+        by, record = self._authority(), case.intent.record
         if by is None or record is None or record.suspect == unclear.reason:
             return True
         noted = msgspec.structs.replace(record, suspect=unclear.reason)

@@ -24,11 +24,11 @@ from leasehold.control_plane.core.inventory import (
     compare,
 )
 from leasehold.control_plane.finds import Finds, told_calls
+from leasehold.control_plane.leadership import TenantsAuthority
 from leasehold.control_plane.metrics import Metrics, Sample
 from leasehold.control_plane.owners.listing import BadPage, page_of
 from leasehold.control_plane.owners.outcome import Fetched
 from leasehold.control_plane.owners.questions import Questions
-from leasehold.control_plane.reaper import AuthorityFor
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.lookups import Inventory
 from leasehold.protocol.names import CallId, Instant, OwnerName, Resource, ResourceId, Revision, TypeName
@@ -62,7 +62,7 @@ class Inventories:
         self,
         index: Index,
         clock: Clock,
-        authority: AuthorityFor,
+        authority: TenantsAuthority,
         questions: Questions,
         finds: Finds,
         metrics: Metrics,
@@ -95,7 +95,7 @@ class Inventories:
                         tasks.create_task(self._scan(owner, kind, inventory, shelf))
 
     def _acting(self) -> bool:
-        opens, by = self._opens(), self._authority(Revision(0))
+        opens, by = self._opens(), self._authority()
         if by is None or opens is None or opens > self._now():
             return False
         if by.fence != self._fence:

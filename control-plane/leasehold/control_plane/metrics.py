@@ -79,6 +79,9 @@ class Metrics:
             ["owner", "call", "verdict"], registry=registry,
         )  # fmt: skip
         self.struck = Counter("leasehold_struck", "Long-gone holders taken off the roster", registry=registry)
+        self.shard_moves = Counter(
+            "leasehold_shard_moves", "Shards that were gained, left or lost", ["how"], registry=registry
+        )
         self.late_returns = Counter(
             "leasehold_late_returns", "Holders that came back after the first send", registry=registry
         )

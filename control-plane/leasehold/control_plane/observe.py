@@ -74,14 +74,11 @@ class Observer:
         on_rewind: Callable[[str], None],
         on_blind: Callable[[str], None],
         on_gap: Callable[[str], None],
-        on_shard_gone: Callable[[Revision], None],
     ) -> None:
         self._store, self._watches, self._keys, self._index, self._clock = store, watches, keys, index, clock
         self._scan_seconds = scan_seconds
         self._on_change, self._on_scan, self._on_rewind = on_change, on_scan, on_rewind
         self._on_blind, self._on_gap = on_blind, on_gap
-        self._on_shard_gone = on_shard_gone
-        self._shards = {keys.shard(0)}
         self._advanced = Bell(clock)
         self._scanning = False
         self._checked_at = NEVER_HEARD
@@ -189,8 +186,6 @@ class Observer:
     def _take(self, batch: WatchBatch) -> None:
         for event in batch.events:
             self._index.apply(event)
-            if event.change is Change.DELETE and event.item.key in self._shards:
-                self._on_shard_gone(event.item.mod_revision)
         self.sight.revision = max(self.sight.revision, batch.revision)
         self.sight.heard_at = Instant(self._clock.now())
         if not self._scanning:

@@ -27,7 +27,8 @@ from leasehold.protocol.ports import Store
 from leasehold.protocol.records import SweepRecord, SweepState, TombstoneRecord
 from leasehold.protocol.transactions import Authority
 
-AuthorityFor = Callable[[Revision], Authority | None]
+AuthorityFor = Callable[[Resource, Revision], Authority | None]
+"""In whose name to write about a resource, the brake being armed as of a revision; ``None``: it is not ours."""
 log = structlog.get_logger()
 
 _REVIVES = frozenset({"held", "restless", "referenced", "unaccounted", "other-incarnation", "unreadable-tombstone"})
@@ -48,7 +49,7 @@ class Reaper:
         verifier: Verifier,
         *,
         deadline: float,
-        may_prepare: Callable[[], bool],
+        may_prepare: Callable[[Resource], bool],
     ) -> None:
         self._store, self._keys, self._index, self._witness = store, keys, index, witness
         self._authority, self._metrics, self._deadline = authority, metrics, deadline
@@ -63,9 +64,11 @@ class Reaper:
         if isinstance(found, Keep):
             return self._keep("condemn", resource, found)
         standing = self._index.policy.of(resource, found.record.rule)
-        by = self._authority(found.armed)
-        if not standing.may_condemn or by is None:
+        by = self._authority(resource, found.armed)
+        if not standing.may_condemn:
             return Done()
+        if by is None:
+            return Again()  # belief lapsed: perhaps for a moment; what is not ours any more is dropped when it is due
         tombstone = TombstoneRecord(found.record.incarnation, _reason(found), evidence.revision, written_now())
         txn = transactions.condemn(self._keys, by, found.facts, tombstone)
         written = await put_guarded(self._store, txn, deadline=self._deadline)
@@ -106,8 +109,10 @@ class Reaper:
         kept = await self._asked(resource, evidence)
         if kept is not None:
             return kept
-        by = self._authority(found.armed)
-        return Done() if by is None else await self._prepare(resource, evidence, found, by)
+        by = self._authority(resource, found.armed)
+        if by is None:
+            return Again()  # belief lapsed: perhaps for a moment; what is not ours any more is dropped when it is due
+        return await self._prepare(resource, evidence, found, by)
 
     async def _asked(self, resource: Resource, evidence: Evidence) -> Outcome | None:
         """What the owner has against it, if it can be asked and has something."""
@@ -121,7 +126,7 @@ class Reaper:
             log.info("unverified", resource=str(resource), verdict=answer.verdict, detail=answer.detail)
             return self._keep("prepare", resource, Keep("unverified", answer.detail))
         # Asking takes time, in which a gap may have begun. What etcd held is compared by the transaction anyway.
-        return None if self._may_prepare() else Again()
+        return None if self._may_prepare(resource) else Again()
 
     async def _prepare(self, resource: Resource, evidence: Evidence, found: Ripe, by: Authority) -> Outcome:
         sweep = SweepRecord(
@@ -141,9 +146,11 @@ class Reaper:
         return Done()
 
     async def _revive(self, resource: Resource, evidence: Evidence, why: Keep) -> Outcome:
-        by = self._authority(Revision(0))
-        if by is None or evidence.tombstone is None:
+        by = self._authority(resource, Revision(0))
+        if evidence.tombstone is None:
             return Done()
+        if by is None:
+            return Again()
         txn = transactions.revive(self._keys, by, resource, evidence.tombstone.mod_revision)
         if not await delete_guarded(self._store, txn, self._keys.tombstone(resource), deadline=self._deadline):
             self._metrics.refused.labels("revive").inc()

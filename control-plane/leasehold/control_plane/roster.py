@@ -8,6 +8,7 @@ per process for ever, and one that vanished without a word makes every warm-up w
 - This leader has seen it so, and the entry unchanged, for ``GONE_SECONDS`` on its own clock. By then a hold that the
   watch had missed would have been found; and a new one needs a new attach, which rewrites the entry.
 - Only while preparing is allowed, too: not during a warm-up or a gap, when holders may look gone who are not.
+- One replica does it for the whole tenant, under the fence of the tenant's shard.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import structlog
 
 from leasehold.control_plane.core.facts import HolderEntry
 from leasehold.control_plane.core.index import Index
+from leasehold.control_plane.leadership import TenantsAuthority
 from leasehold.control_plane.metrics import Metrics
-from leasehold.control_plane.reaper import AuthorityFor
 from leasehold.protocol import transactions
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.keyspace import Keyspace
@@ -42,7 +43,7 @@ class Roster:
         keys: Keyspace,
         index: Index,
         clock: Clock,
-        authority: AuthorityFor,
+        authority: TenantsAuthority,
         metrics: Metrics,
         *,
         deadline: float,
@@ -58,7 +59,7 @@ class Roster:
         """Until cancelled."""
         while True:
             await self._clock.sleep_until(self._clock.now() + ROUND_SECONDS)
-            opens, by = self._opens(), self._authority(Revision(0))
+            opens, by = self._opens(), self._authority()
             if by is None or opens is None or opens > self._now():
                 self._gone = {}  # what was seen before counts no more
                 continue

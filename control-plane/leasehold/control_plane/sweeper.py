@@ -8,8 +8,9 @@
     sent --misconfigured, unverifiable--> quarantined     quarantined --slow retry, for ever--> sent(n+1)
 
 Attempt n is written before its bytes leave (S9), so a successor knows what may already have happened, and repeats it
-under its own fence. Calls are made only while we believe to lead, and are cut off when that belief ends: what a cut-off
-call did is unknown, and the owner's precondition covers it.
+under its own fence. Calls are made only while we believe to hold the resource's shard, and are cut off when that belief
+ends, or when the shard was being left for too long: what a cut-off call did is unknown, and the owner's precondition
+covers it.
 """
 
 from __future__ import annotations
@@ -96,22 +97,21 @@ class Sweeper:
         *,
         deadline: float,
         jitter: Callable[[], float],
-        opens: Callable[[], Instant | None],
+        opens: Callable[[Resource], Instant | None],
     ) -> None:
         self._store, self._keys, self._index, self._clock = store, keys, index, clock
         self._leadership, self._owners, self._graves, self._metrics = leadership, owners, graves, metrics
         self._verifier, self._opens = verifier, opens
         self._returns = Returns(store, keys, index, deadline=deadline)
         self._deadline, self._jitter = deadline, jitter
-        self._calls: set[asyncio.Timeout] = set()
+        self._calls: dict[asyncio.Timeout, Resource] = {}
         self._refusals: dict[Resource, int] = {}
 
     def on_leadership(self) -> None:
-        """Belief grew or ended: calls under way may last as long as it does."""
-        until = self._leadership.believed_until if self._leadership.leading else Instant(0.0)
-        left = until - self._now()
-        for call in self._calls:
+        """Belief grew or ended, or shards are being left: calls under way may last as long as they may."""
+        for call, resource in self._calls.items():
             if not call.expired():
+                left = self._leadership.cut_off(resource) - self._now()
                 call.reschedule(asyncio.get_running_loop().time() + left)
 
     def patience(self, resource: Resource) -> float:
@@ -148,9 +148,9 @@ class Sweeper:
     # --- before the call ----------------------------------------------------------------------------------------
 
     async def _next(self, sweep: _Sweep) -> Outcome:
-        by = self._leadership.authority(self._index.armed)
+        by = self._leadership.authority(sweep.resource, self._index.armed)
         if by is None:
-            return Done()  # offered again when we lead again
+            return Again()  # belief lapsed: perhaps for a moment; what is not ours is dropped when it is due
         record = await self._record_of(sweep)
         standing = self._index.policy.of(sweep.resource, record.rule) if record else None
         first = sweep.record.attempt == 0
@@ -159,7 +159,7 @@ class Sweeper:
             if first:
                 return await self._abort(sweep, by, "not-permitted", why)
             return await self._hold_back(sweep, by, "not-permitted", why)
-        if self._leadership.believed_until - self._now() < NEEDED_SECONDS:
+        if self._leadership.cut_off(sweep.resource) - self._now() < NEEDED_SECONDS:
             return At(Instant(self._now() + NEEDED_SECONDS))
         return await self._send(sweep, by, record)
 
@@ -216,7 +216,7 @@ class Sweeper:
         if returned:
             return await self._abort(sweep, by, "held", returned), looked
         # Whoever is to be found alive needs the time to come back after a gap, as before a prepare.
-        opens = self._opens()
+        opens = self._opens(sweep.resource)
         if opens is None or opens > self._now():
             return At(Instant(min(opens or float("inf"), self._now() + CLOSED_SECONDS))), looked
         return None, looked
@@ -228,21 +228,22 @@ class Sweeper:
         office = self._owners.get(sweep.owner)
         if office is None:
             return Answer(Verdict.MISCONFIGURED, f"there is no owner {sweep.owner!r}")
-        if not self._leadership.leading:
-            # We were stopped in between; somebody else may lead, and whatever was true then may have changed.
-            return Answer(Verdict.UNKNOWN, "nothing was sent: leadership had ended")
         began, first = self._now(), sweep.record.attempt == 1
+        until = self._leadership.cut_off(sweep.resource)
+        if until <= began:
+            # We were stopped in between; somebody else may act, and whatever was true then may have changed.
+            return Answer(Verdict.UNKNOWN, "nothing was sent: the shard was not ours any more")
         office.begin(began)
         answer = Answer(Verdict.UNKNOWN, "cut off")
         try:
-            async with asyncio.timeout(self._leadership.believed_until - began) as belief:
-                self._calls.add(belief)
+            async with asyncio.timeout(until - began) as belief:
+                self._calls[belief] = sweep.resource
                 async with asyncio.timeout(float(office.owner.limits.timeout)):
                     answer = await office.client.sweep(sweep.resource, sweep.record.incarnation, first=first)
         except TimeoutError:
             answer = Answer(Verdict.UNKNOWN, f"no answer within {self._now() - began:.1f} s")
         finally:
-            self._calls.discard(belief)
+            self._calls.pop(belief, None)
             office.end(self._now(), answer, first=first)
             self._metrics.owner_calls.labels(sweep.owner, answer.verdict).inc()
             self._metrics.owner_seconds.labels(sweep.owner).observe(self._now() - began)
@@ -251,9 +252,10 @@ class Sweeper:
     # --- after the call -----------------------------------------------------------------------------------------
 
     async def _conclude(self, sweep: _Sweep, record: ResourceRecord, answer: Answer) -> Outcome:
-        by = self._leadership.authority(self._index.armed)
+        by = self._leadership.authority(sweep.resource, self._index.armed)
         if by is None:
-            return Done()  # the next leader repeats attempt n; the owner's precondition makes that harmless
+            # Whoever acts for the shard next repeats attempt n; the owner's precondition makes that harmless.
+            return Done()
         verdict, detail = answer.verdict, answer.detail
         if verdict is Verdict.ABSENT and self._owners.is_suspect(sweep.owner):
             log.error("owner_suspect", owner=sweep.owner, resource=str(sweep.resource))

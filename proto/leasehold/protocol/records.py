@@ -8,7 +8,7 @@ so that an older binary can read what a newer one wrote.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -182,6 +182,13 @@ class ShardRecord(_Record, frozen=True):
     since: str = ""
 
 
+class ReplicaRecord(_Record, frozen=True):
+    """A control plane that is alive. ``boot`` tells this run of it from any other of the same name."""
+
+    boot: str
+    since: str = ""
+
+
 class ArmedRecord(_Record, frozen=True):
     """Present: collecting is allowed. Its absence stops every condemn and prepare."""
 
@@ -190,11 +197,21 @@ class ArmedRecord(_Record, frozen=True):
     since: str = ""
 
 
+FOUNDED_SHARDS = 64
+"""Of a new tenant. Enough that a dozen replicas share them about evenly; so few that all are claimed in one go."""
+MAX_SHARDS = 4096
+
+
 class ClusterRecord(_Record, frozen=True):
-    """Written once, when a control plane first served this tenant."""
+    """Written once, when a control plane first served this tenant.
+
+    ``shards`` is how many parts the tenant's resources fall into. It stands here and in no configuration: two replicas
+    that disagreed about it would act on one resource under two fences. Tenants founded before it existed have one.
+    """
 
     cluster_id: str
     since: str = ""
+    shards: Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARDS)] = 1
 
 
 _R = TypeVar("_R", bound=msgspec.Struct)

@@ -26,6 +26,7 @@ from leasehold.protocol.records import (
     IntentRecord,
     NoticeRecord,
     PinRecord,
+    ReplicaRecord,
     ResourceRecord,
     RosterRecord,
     ShardRecord,
@@ -461,6 +462,42 @@ def claim_shard(keys: Keyspace, shard: int, record: ShardRecord, lease: LeaseId)
     return Txn((absent(key),), (Put(key, encode(record), lease), Get(key)), (Get(key),))
 
 
+def join(keys: Keyspace, name: str, replica: ReplicaRecord, lease: LeaseId) -> Txn:
+    """IF no replica of this name is alive, or it is me THEN put my key, leased: others count me in.
+
+    Repeating it is harmless; see ``attached``. The failure branch returns the key that is in the way.
+    """
+    key, mine = keys.replica(name), encode(replica)
+    put = (Put(key, mine, lease),)
+    return Txn((absent(key),), put, (Txn((holds_value(key, mine),), put, (Get(key),)),))
+
+
+def claim_shards(
+    keys: Keyspace,
+    shards: Sequence[int],
+    record: ShardRecord,
+    replica: ReplicaRecord,
+    lease: LeaseId,
+    cluster: Revision,
+) -> Txn:
+    """IF my replica key is there; ``control/cluster`` is as read at ``cluster`` (0: absent), so that the number of
+    shards is what I take it for THEN ``claim_shard`` of each, at most ``MAX_BATCH``.
+
+    After ``Uncertain`` read back. Each member returns who has the shard now.
+    """
+    if len(shards) > MAX_BATCH:
+        raise ValueError(f"{len(shards)} shards in one claim: at most {MAX_BATCH}")
+    compares = (holds_value(keys.replica(record.replica), encode(replica)), unchanged(keys.cluster, cluster))
+    return Txn(compares, [claim_shard(keys, shard, record, lease) for shard in shards])
+
+
+def yield_shards(keys: Keyspace, fences: Mapping[int, Revision]) -> Txn:
+    """``yield_shard`` of each, at most ``MAX_BATCH``. One whose fence is not there any more is left alone."""
+    if len(fences) > MAX_BATCH:
+        raise ValueError(f"{len(fences)} shards to yield at once: at most {MAX_BATCH}")
+    return Txn((), [yield_shard(keys, Authority(n, fence, Revision(0))) for n, fence in fences.items()])
+
+
 def yield_shard(keys: Keyspace, by: Authority) -> Txn:
     """IF fence THEN give the shard up, so that the next replica need not wait for our lease. Repeating is harmless."""
     return Txn((_fence(keys, by),), (Delete(keys.shard(by.shard)),))
@@ -468,14 +505,16 @@ def yield_shard(keys: Keyspace, by: Authority) -> Txn:
 
 def found_tenant(keys: Keyspace, cluster: ClusterRecord, armed: ArmedRecord) -> Txn:
     """IF no control plane ever acted for this tenant (no cluster record, no epochs, tombstones or sweeps)
-    THEN put the cluster record and arm the brake.
+    THEN put the cluster record, and arm the brake if no operator did before us. See ``founded``.
 
     Only a tenant's first control plane arms by itself. An armed key that is *lost* later is not put back here.
     """
-    never = (Family.EPOCHS, Family.TOMBSTONES, Family.SWEEPS)
+    never = [absent(keys.cluster), *(absent(keys.family(f)) for f in (Family.EPOCHS, Family.TOMBSTONES, Family.SWEEPS))]
+    put = Put(keys.cluster, encode(cluster))
     return Txn(
-        (absent(keys.cluster), absent(keys.armed), *(absent(keys.family(family)) for family in never)),
-        (Put(keys.cluster, encode(cluster)), Put(keys.armed, encode(armed))),
+        (absent(keys.armed), *never),
+        (put, Put(keys.armed, encode(armed))),
+        (Txn((present(keys.armed), *never), (put,)),),
     )
 
 
@@ -519,9 +558,13 @@ def committed(result: TxnResult) -> bool:
 
 
 def attached(result: TxnResult) -> bool:
-    """Whether ``attach`` took place: with the beacon absent, or over our own."""
-    again = result.results[0] if result.results else None
-    return result.succeeded or (isinstance(again, TxnResult) and again.succeeded)
+    """Whether ``attach`` (or ``join``) took place: with the key absent, or over our own."""
+    return _either(result)
+
+
+def founded(result: TxnResult) -> bool:
+    """Whether ``found_tenant`` took place, be it without arming."""
+    return _either(result)
 
 
 def references(record: ResourceRecord) -> tuple[Resource, ...]:
@@ -531,6 +574,11 @@ def references(record: ResourceRecord) -> tuple[Resource, ...]:
 
 
 # --- parts ----------------------------------------------------------------------------------------------------
+
+
+def _either(result: TxnResult) -> bool:
+    otherwise = result.results[0] if result.results else None
+    return result.succeeded or (isinstance(otherwise, TxnResult) and otherwise.succeeded)
 
 
 def _seen(revision: Revision) -> Revision:

@@ -84,7 +84,10 @@ async def test_holders_and_the_replica_itself_are_told(ask: Ask, plane: ControlP
     assert (holder["holder"], holder["status"], holder["resources"]) == ("svc@a~1", "alive", 7)
     status = await ask("/v1/status")
     assert (status["leader"], status["acting"], status["armed"]) == (True, "one", True)
-    assert status["fence"] == plane.leadership.fence
+    assert status["fence"] == plane.leadership.fence()
+    assert status["shards"] == {
+        "total": 64, "held": 64, "leaving": 0, "warming_up": 0, "free": 0, "of_replicas": {"one": 64},
+    }  # fmt: skip
     assert set(status["backlog"]) == {"condemn", "revive", "prepare", "sweep"}
     ready = await ask("/readyz")
     assert ready["status"] == "ready"

@@ -27,7 +27,9 @@ async def failing(stage: Stage, status: int) -> ControlPlane:
 async def pass_hours(stage: Stage, hours: float, plane: ControlPlane) -> None:
     for _ in range(round(hours * 2)):
         await stage.clock.advance(HOUR / 2, step=HOUR / 2)
-        await eventually("nothing is in hand", lambda: not any(crew._busy for crew in plane.collector.crews.values()))
+        await eventually(
+            "nothing is in hand", lambda: not any(crew.in_hand() for crew in plane.collector.crews.values())
+        )
 
 
 async def test_an_owner_that_fails_for_longer_than_its_budget_is_asked_slowly_for_ever(stage: Stage) -> None:

@@ -41,7 +41,8 @@ async def done_in_the_same_number_of_rounds(
         return Done()
 
     crew = Crew(
-        "test", work, clock, limit=LIMIT, jitter=lambda: 1.0, gate=lambda: Instant(float("-inf")), room=room
+        "test", work, clock, limit=LIMIT, jitter=lambda: 1.0, gate=lambda: Instant(float("-inf")),
+        admits=lambda _: Instant(float("-inf")), room=room,
     )  # fmt: skip
     for owner in OWNERS if not head_start else [DEAD]:
         offer(crew, owner)

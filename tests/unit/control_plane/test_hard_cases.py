@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from leasehold.control_plane import app
 from leasehold.control_plane.app import ControlPlane
+from leasehold.control_plane.collector import ALWAYS
 from leasehold.control_plane.core.lifecycle import State, Step
 from leasehold.control_plane.crew import At, Crew, Outcome
 from leasehold.control_plane.owners.http import HttpOwner
@@ -195,7 +196,7 @@ async def test_a_busy_crew_does_not_spin_over_what_is_due() -> None:
         turns.append(clock.now())
         return Instant(float("-inf"))
 
-    crew = Crew("test", work, clock, limit=1, jitter=lambda: 1.0, gate=gate)
+    crew = Crew("test", work, clock, limit=1, jitter=lambda: 1.0, gate=gate, admits=lambda _: ALWAYS)
     crew.offer(blob("in-hand"))
     crew.offer(blob("due"), Instant(clock.now() + 1))
     running = asyncio.create_task(crew.run())

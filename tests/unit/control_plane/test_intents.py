@@ -319,7 +319,7 @@ async def test_a_resolved_hold_is_kept_from_a_strike_that_does_not_know_of_it(st
     assert before is not None
     await stage.clock.advance(AFTER + 2)
     await eventually("it is recorded", lambda: plane.index.entry(blob("x")))
-    by = plane.leadership.authority(plane.index.armed)
+    by = plane.leadership.authority_of_tenant()
     assert by is not None
     struck = await stage.hand.commit(protocol.strike(stage.hand.keys, by, a, before.mod_revision))
     assert not struck.succeeded

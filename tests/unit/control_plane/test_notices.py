@@ -225,7 +225,7 @@ async def test_nothing_is_told_on_the_strength_of_what_changed_meanwhile(stage: 
     plane = await stage.leading(informed(stage))
     await told(stage, plane)
     resource: Resource = blob("x")
-    by = plane.leadership.authority(plane.index.armed)
+    by = plane.leadership.authority(resource, plane.index.armed)
     assert by is not None
     seen, stone = (
         await stage.hand.get(stage.keys.notice(resource)),

@@ -291,9 +291,14 @@ class World:
         return await self.stack.enter_async_context(ControlPlane(self.config(rule_set, **more), client))
 
     async def leading(self, rule_set: RuleSet | None, **more: Any) -> ControlPlane:
+        """A replica that acts for all shards, being alone."""
         plane = await self.plane(rule_set, **more)
-        await eventually("it leads and is armed", lambda: plane.leadership.leading and not plane.brake.why_not)
+        await eventually("it has all shards and is armed", lambda: has_all(plane) and not plane.brake.why_not)
         return plane
+
+
+def has_all(plane: ControlPlane) -> bool:
+    return len(plane.leadership.acting()) == plane.index.shard_count
 
 
 def state(plane: ControlPlane, name: str) -> State | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 
 from leasehold.cli.demo.audience import Audience
 from leasehold.cli.demo.owners import BUCKET
@@ -15,10 +16,11 @@ from leasehold.cli.demo.stage import Actor, Stage
 from leasehold.cli.demo.verdict import Verdict, judge
 from leasehold.protocol.errors import LeaseholdError
 from leasehold.protocol.names import Resource
+from leasehold.protocol.records import FOUNDED_SHARDS
 
 POLL_SECONDS = 0.25
 REGISTERED_SECONDS = 10.0
-LEADER_SECONDS = 20.0
+SHARED_SECONDS = 20.0
 
 
 class Stuck(LeaseholdError):
@@ -113,20 +115,26 @@ async def _roll(stage: Stage, show: Show) -> None:
 
 
 async def _fail_over(stage: Stage, show: Show) -> None:
-    leading = await _leader(stage)
-    await stage.control_planes[leading].kill()
-    show.say(f"control plane {leading} led, and is killed (SIGKILL): nothing changes but the time it takes")
-    await stage.start_control_plane(f"{leading}-restarted")
-    show.say(f"it is started again, and finds another one leading: control plane {await _leader(stage)}")
+    acting = await _acting(stage)
+    name, shards = acting.most_common(1)[0]
+    await stage.control_planes[name].kill()
+    show.say(f"control plane {name} acted for {shards} of {acting.total()} shards, and is killed (SIGKILL)")
+    await stage.start_control_plane(f"{name}-restarted")
+    each = ", ".join(f"{name} for {shards}" for name, shards in sorted((await _acting(stage)).items()))
+    show.say(f"it is started again, and the shards are shared anew: {each}; nothing changes but the time it takes")
 
 
-async def _leader(stage: Stage) -> str:
-    give_up = time.monotonic() + LEADER_SECONDS
-    while (leader := await stage.leader()) is None:
+async def _acting(stage: Stage) -> Counter[str]:
+    """Who acts for how many shards, once every control plane has its share and nothing is left over."""
+    give_up = time.monotonic() + SHARED_SECONDS
+    while True:
+        acting = await stage.acting()
+        running = {name for name, child in stage.control_planes.items() if child.running}
+        if acting.total() == FOUNDED_SHARDS and acting.keys() == running:
+            return acting
         if time.monotonic() > give_up:
-            raise Stuck(f"no control plane leads after {LEADER_SECONDS:g} s")
+            raise Stuck(f"of {FOUNDED_SHARDS} shards {acting.total()} are acted for after {SHARED_SECONDS:g} s")
         await asyncio.sleep(POLL_SECONDS)
-    return leader
 
 
 async def _settle(stage: Stage, show: Show, deadline: float) -> None:

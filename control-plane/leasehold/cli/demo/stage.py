@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ from leasehold.protocol.etcd.binary import EtcdBinary
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.etcd.process import EtcdOptions, EtcdProcess, free_ports
-from leasehold.protocol.keyspace import Keyspace
+from leasehold.protocol.keyspace import Family, Keyspace
 from leasehold.protocol.names import Resource, Tenant
 from leasehold.protocol.records import ShardRecord, decode
 from leasehold.protocol.rules import load_rules
@@ -174,13 +175,11 @@ lease: {{ttl: 3s}}
         self.control_planes[name] = child
         return child
 
-    async def leader(self) -> str | None:
-        """The name of the control plane that leads; ``None`` also while a dead one's lease runs out."""
-        found = await self.client.get(self.keys.shard(0), deadline=DEADLINE)
-        if found is None:
-            return None
-        name = decode(ShardRecord, found.value).replica
-        return name if name in self.control_planes and self.control_planes[name].running else None
+    async def acting(self) -> Counter[str]:
+        """The control planes that run, each with the number of shards it acts for. A dead one's are nobody's."""
+        found = await self.client.read(self.keys.family(Family.SHARDS), deadline=DEADLINE)
+        names = (decode(ShardRecord, item.value).replica for item in found.items)
+        return Counter(name for name in names if name in self.control_planes and self.control_planes[name].running)
 
     async def start_client(self, name: str, service: str, script: str, *arguments: str) -> Actor:
         """A program under a sidecar of its own; returns when it has started, not when it has done its work."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
@@ -197,17 +198,7 @@ def about_tenant(picture: Survey, tenant: str) -> Iterator[Finding]:
 
 
 def _collecting(picture: Survey) -> Iterator[Finding]:
-    shard = picture.shards.get(0)
-    if shard is None:
-        yield Finding(
-            "control-plane",
-            Level.WARN,
-            "no control plane leads this tenant: nothing is collected",
-            "start leasehold-control-plane with this tenant; a second one stands by",
-        )
-    else:
-        name = shard.record.replica if shard.record else "unreadable"
-        yield Finding("control-plane", Level.OK, f"control plane {name} leads")
+    yield _placing(picture)
     if picture.armed is not None:
         yield Finding("armed", Level.OK, "the brake is armed: collecting is allowed")
     elif picture.cluster is None:
@@ -219,6 +210,31 @@ def _collecting(picture: Survey) -> Iterator[Finding]:
             "the brake is tripped (control/armed is missing): nothing is condemned or prepared",
             "find out why, then `leasehold brake arm --reason ...`",
         )
+
+
+def _placing(picture: Survey) -> Finding:
+    """Who acts for how many shards? A shard that stays free is a part of the tenant that is never collected."""
+    count = picture.shard_count
+    if not count:
+        told = "control/cluster cannot be read: nobody knows into how many shards this tenant falls, nor acts for any"
+        return Finding("control-plane", Level.FAIL, told, "restore control/cluster from a backup of this etcd")
+    held = Counter(
+        shard.record.replica if shard.record else "(unreadable)" for n, shard in picture.shards.items() if n < count
+    )
+    if not held:
+        told = "no control plane acts for this tenant: nothing is collected"
+        return Finding(
+            "control-plane", Level.WARN, told, "start leasehold-control-plane with this tenant, twice or more"
+        )
+    held.update(dict.fromkeys(picture.replicas, 0))
+    each = ", ".join(f"{replica} for {shards}" for replica, shards in sorted(held.items()))
+    told = f"of {count} shards {held.total()} are acted for: {each}"
+    if held.total() == count:
+        return Finding("control-plane", Level.OK, told)
+    mend = (
+        "shards move within seconds: look again; if they stay free, see the logs of whoever acts for fewer than others"
+    )
+    return Finding("control-plane", Level.WARN, told, mend)
 
 
 def about_rules(picture: Survey) -> Iterator[Finding]:

@@ -117,7 +117,7 @@ def why(target: Target, resource: Resource, output: str) -> None:
 
 
 def _collector(found: Explanation) -> str:
-    leader = f"control plane {found.leader} leads" if found.leader else "no control plane leads"
+    leader = f"control plane {found.leader} acts for it" if found.leader else "no control plane acts for it"
     return f"{leader}, the brake is {'armed' if found.armed else 'tripped'}"
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from leasehold.cli.inspect.states import HolderStatus, HoldView, ResourceView, State, TombstoneView
 from leasehold.cli.inspect.survey import Survey
-from leasehold.protocol.names import LeaseId, Resource
+from leasehold.protocol.names import LeaseId, OwnerName, Resource, ResourceId, TypeName
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules import Mode
 
@@ -45,8 +45,7 @@ def explain(
 ) -> Explanation | None:
     """``None`` when nothing at all is recorded about the resource."""
     grave = picture.graves.get(resource)
-    shard = picture.shards.get(0)
-    leader = shard.record.replica if shard and shard.record else None
+    leader = picture.acting_for(resource)
     outcome = (grave.record.outcome if grave.record else "unreadable") if grave else None
     if view is None and outcome is None:
         return None
@@ -143,8 +142,9 @@ def _next(picture: Survey, view: ResourceView, remaining: Mapping[LeaseId, int])
         if view.state is State.HELD and view.pinned:
             yield _PINNED
         return
-    if 0 not in picture.shards:
-        yield "But no control plane has claimed this tenant: until one does, nothing happens."
+    resource = Resource(OwnerName(view.owner), TypeName(view.type), ResourceId(view.id))
+    if picture.acting_for(resource) is None:
+        yield "But no control plane acts for this resource's shard: until one does, nothing happens."
     before_the_point_of_no_return = view.state in {State.UNHELD, State.CONDEMNED, State.IN_GRACE}
     if before_the_point_of_no_return and picture.armed is None:
         yield (

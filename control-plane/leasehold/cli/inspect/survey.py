@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from leasehold.protocol.configuration import BadConfiguration
-from leasehold.protocol.keyspace import Family, Key, Keyspace
+from leasehold.protocol.keyspace import Family, Key, Keyspace, shard_of
 from leasehold.protocol.names import ClassName, Holder, Resource, Revision
 from leasehold.protocol.ports import Store
 from leasehold.protocol.records import (
@@ -67,11 +67,25 @@ class Survey:
     graves: dict[Resource, Found[GraveRecord]] = field(default_factory=dict)
     pins: dict[Resource, Found[PinRecord]] = field(default_factory=dict)
     shards: dict[int, Found[ShardRecord]] = field(default_factory=dict)
+    replicas: set[str] = field(default_factory=set)
     armed: Found[ArmedRecord] | None = None
     cluster: Found[ClusterRecord] | None = None
     owner_documents: dict[str, Found[Any]] = field(default_factory=dict)
     rule_documents: dict[str, Found[Any]] = field(default_factory=dict)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def shard_count(self) -> int:
+        """Into how many shards the tenant falls. One until it is founded; 0: nobody can tell."""
+        if self.cluster is None:
+            return 1
+        return self.cluster.record.shards if self.cluster.record else 0
+
+    def acting_for(self, resource: Resource) -> str | None:
+        """The control plane that acts for a resource, if one does."""
+        count = self.shard_count
+        found = self.shards.get(shard_of(resource, count)) if count else None
+        return found.record.replica if found and found.record else None
 
     def rules(self) -> RuleSet:
         """Owners and rules as stored. Raises ``BadConfiguration`` when they make no sense together."""
@@ -118,7 +132,7 @@ async def take_one(store: Store, keys: Keyspace, resource: Resource, *, deadline
     first = await store.read(keys.holds_of(resource), deadline=deadline)
     revision, items = first.revision, list(first.items)
     where: list[Any] = [keys.record(resource), keys.refs_to(resource), keys.tombstone(resource), keys.sweep(resource)]
-    where += [keys.grave(resource), keys.pin(resource), keys.armed, keys.family(Family.SHARDS)]
+    where += [keys.grave(resource), keys.pin(resource), keys.armed, keys.cluster, keys.family(Family.SHARDS)]
     where += [keys.family(Family.EPOCHS), keys.family(Family.OWNERS), keys.family(Family.RULES)]
     for holder in [key.holder for item in first.items if (key := keys.parse(item.key))]:
         where += [keys.beacon(holder), keys.roster(holder)]
@@ -169,6 +183,10 @@ def _file_epoch(picture: Survey, key: Key, item: KeyValue) -> None:
 def _file_shard(picture: Survey, key: Key, item: KeyValue) -> None:
     if key.parts[0].isdigit():
         picture.shards[int(key.parts[0])] = _found(picture, ShardRecord, item)
+
+
+def _file_replica(picture: Survey, key: Key, _: KeyValue) -> None:
+    picture.replicas.add(key.parts[0])
 
 
 def _file_control(picture: Survey, key: Key, item: KeyValue) -> None:
@@ -223,6 +241,7 @@ _FILING: Mapping[Family, Callable[[Survey, Key, KeyValue], None]] = {
     Family.GRAVES: _by_resource("graves", GraveRecord),
     Family.PINS: _by_resource("pins", PinRecord),
     Family.SHARDS: _file_shard,
+    Family.REPLICAS: _file_replica,
     Family.CONTROL: _file_control,
     Family.OWNERS: _file_owner,
     Family.RULES: _file_rule,

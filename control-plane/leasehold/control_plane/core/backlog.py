@@ -95,7 +95,11 @@ class Backlog(Generic[T]):
 
     def clear(self) -> None:
         """Forget everything that is not in hand."""
-        self._items = {item: entry for item, entry in self._items.items() if entry.in_hand}
+        self.retain(lambda _: False)
+
+    def retain(self, wanted: Callable[[T], bool]) -> None:
+        """Forget everything that is neither wanted nor in hand."""
+        self._items = {item: entry for item, entry in self._items.items() if entry.in_hand or wanted(item)}
 
     # --- out ----------------------------------------------------------------------------------------------------
 

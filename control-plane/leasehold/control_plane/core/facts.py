@@ -27,6 +27,15 @@ class Source(NamedTuple):
     revision: Revision
 
 
+class ShardEntry(NamedTuple):
+    """A shard that somebody acts for. ``replica`` empty: the record cannot be read."""
+
+    revision: Revision
+    fence: Revision
+    replica: str
+    lease: LeaseId
+
+
 class Entry:
     """Everything about one resource. It exists as long as any key below its name does."""
 

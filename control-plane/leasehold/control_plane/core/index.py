@@ -20,7 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from leasehold.control_plane.core.epochs import Seen
-from leasehold.control_plane.core.facts import ABSENT, Entry, Hold, HolderEntry, Source
+from leasehold.control_plane.core.facts import ABSENT, Entry, Hold, HolderEntry, ShardEntry, Source
 from leasehold.control_plane.core.grace_class import GraceClass
 from leasehold.control_plane.core.intents import Intents
 from leasehold.control_plane.core.lifecycle import SWEEPING, Facts, Grace, Holding, State, Step, Sweeping
@@ -73,7 +73,11 @@ class Index:
         self.notices = Notices(self.policy)
         self.armed = ABSENT
         self.cluster: tuple[Revision, ClusterRecord | None] = (ABSENT, None)
-        self.shards: dict[int, tuple[Revision, str]] = {}
+        self.shards: dict[int, ShardEntry] = {}
+        self.replicas: dict[str, Revision] = {}
+        """Control planes that are alive, each with the revision of its key."""
+        self.placing_changed = False
+        """Whether shards, replicas or the number of shards did."""
         self.unreadable: dict[bytes, str] = {}
         self.counts: Counter[tuple[str, str, str, State]] = Counter()
         self.nominated: dict[Step, dict[Resource, None]] = {step: {} for step in Step}
@@ -99,6 +103,7 @@ class Index:
             Family.EPOCH_LEASES: self._on_epoch_lease,
             Family.CONTROL: self._on_control,
             Family.SHARDS: self._on_shard,
+            Family.REPLICAS: self._on_replica,
             Family.OWNERS: self._on_document,
             Family.RULES: self._on_document,
         }  # graves are nobody's evidence: not kept
@@ -167,6 +172,12 @@ class Index:
     def holders(self) -> list[tuple[Holder, HolderEntry]]:
         return list(self._holders.items())
 
+    @property
+    def shard_count(self) -> int | None:
+        """Into how many parts the tenant's resources fall; ``None``: nobody knows, so nobody may act on any."""
+        record = self.cluster[1]
+        return record.shards if record is not None else None
+
     def attendance(self) -> Iterator[Attendance]:
         """Who is on the roster, for the warm-up."""
         for found in self._holders.values():
@@ -212,7 +223,8 @@ class Index:
         yield from self.intents.known(keys)
         yield keys.armed, self.armed
         yield keys.cluster, self.cluster[0]
-        yield from [(keys.shard(n), revision) for n, (revision, _) in self.shards.items()]
+        yield from [(keys.shard(n), shard.revision) for n, shard in self.shards.items()]
+        yield from [(keys.replica(name), revision) for name, revision in self.replicas.items()]
         yield from [(keys.owner(OwnerName(n)), revision) for n, revision in self.policy.documents(Owner).items()]
         yield from [(keys.rule(RuleName(n)), revision) for n, revision in self.policy.documents(Rule).items()]
 
@@ -421,18 +433,33 @@ class Index:
             return True
         if key.parts[0] == "cluster" and item.mod_revision > self.cluster[0]:
             self.cluster = (revision, self._read(ClusterRecord, item) if there else None)
+            self.placing_changed = True
             return True
         return False
 
     def _on_shard(self, key: Key, item: KeyValue, there: bool) -> bool:
         number = int(key.parts[0])
-        if item.mod_revision <= self.shards.get(number, (ABSENT, ""))[0]:
+        known = self.shards.get(number)
+        if known is not None and item.mod_revision <= known.revision:
             return False
         if there:
             record = self._read(ShardRecord, item)
-            self.shards[number] = (item.mod_revision, record.replica if record else "")
+            replica = record.replica if record else ""
+            self.shards[number] = ShardEntry(item.mod_revision, item.create_revision, replica, item.lease)
         else:
             self.shards.pop(number, None)
+        self.placing_changed = True
+        return True
+
+    def _on_replica(self, key: Key, item: KeyValue, there: bool) -> bool:
+        name = key.parts[0]
+        if item.mod_revision <= self.replicas.get(name, ABSENT):
+            return False
+        if there:
+            self.replicas[name] = item.mod_revision
+        else:
+            self.replicas.pop(name, None)
+        self.placing_changed = True
         return True
 
     def _on_document(self, key: Key, item: KeyValue, there: bool) -> bool:

@@ -7,7 +7,7 @@ Whoever attaches later does not extend it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from leasehold.protocol.names import Instant
@@ -57,3 +57,31 @@ class WarmUp:
     def left(self, now: Instant) -> float:
         """Seconds; infinite while a gap lasts."""
         return max(0.0, self.until - now)
+
+
+class ShardWarmUps:
+    """One warm-up per shard, beside the one for all: it begins when the shard is gained. Of a shard that is not ours
+    nothing is known."""
+
+    def __init__(self) -> None:
+        self._shards: dict[int, WarmUp] = {}
+
+    def begin(self, now: Instant, rosters: Iterable[Attendance], shards: Iterable[int], reason: str) -> float:
+        """These shards were gained just now. Returns the length in seconds."""
+        attendance = list(rosters)
+        for shard in shards:
+            self._shards[shard] = WarmUp()
+            self._shards[shard].begin(now, attendance, reason)
+        return warm_up_seconds(attendance)
+
+    def keep(self, shards: Container[int]) -> None:
+        """Forget all others: they are not ours any more."""
+        self._shards = {shard: warm_up for shard, warm_up in self._shards.items() if shard in shards}
+
+    def until(self, shard: int) -> Instant:
+        found = self._shards.get(shard)
+        return found.until if found is not None else NEVER
+
+    def left(self, now: Instant) -> list[float]:
+        """Seconds, of each shard that is still warming up."""
+        return [warm_up.left(now) for warm_up in self._shards.values() if not warm_up.over(now)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leasehold.control_plane.core.warmup import Attendance, WarmUp, warm_up_seconds
+from leasehold.control_plane.core.warmup import NEVER, Attendance, ShardWarmUps, WarmUp, warm_up_seconds
 from leasehold.protocol.names import Instant
 from leasehold.protocol.records import Ending, HolderKind
 
@@ -45,3 +45,20 @@ def test_while_a_gap_lasts_nothing_is_prepared() -> None:
     assert warm_up.over(Instant(0))
     warm_up.forget("compacted")
     assert not warm_up.over(Instant(1e12))
+
+
+def test_a_shard_warms_up_from_when_it_was_gained_and_the_others_are_not_affected() -> None:
+    shards = ShardWarmUps()
+    shards.begin(Instant(0), [PROCESS], [1], "gained")
+    shards.begin(Instant(5), [PROCESS], [2], "gained")
+    assert (shards.until(1), shards.until(2)) == (15, 20)
+    assert shards.left(Instant(16)) == [4]
+
+
+def test_a_shard_that_is_lost_and_gained_again_warms_up_anew() -> None:
+    shards = ShardWarmUps()
+    shards.begin(Instant(0), [PROCESS], [1, 2], "gained")
+    shards.keep({2})
+    assert (shards.until(1), shards.until(2)) == (NEVER, 15), "of what is not ours nothing is known"
+    shards.begin(Instant(100), [PROCESS], [1], "gained")
+    assert shards.until(1) == 115
