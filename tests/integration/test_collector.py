@@ -118,7 +118,7 @@ async def test_a_pinned_resource_is_kept_until_it_is_unpinned(here: World) -> No
 
 async def test_an_observing_rule_condemns_nothing_and_says_so(here: World) -> None:
     plane = await here.leading(rules(here.owner, mode="observe"))
-    a = await here.hand.attach("a")
+    a = await here.hand.attach("a", ttl=2)  # a second replica waits for it to come back
     here.owner.add("x")
     await here.hand.register(a, "x")
     await here.hand.vanish(a)
