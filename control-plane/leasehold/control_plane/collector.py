@@ -97,6 +97,10 @@ class Collector:
         """From when on sweeps may be prepared and first sent; ``None``: not until something changes."""
         return self._leading_and(self._brake.may_prepare)() if self.hears() else None
 
+    def may_condemn(self) -> Instant | None:
+        """The same for tombstones."""
+        return self._leading_and(self._brake.may_condemn)()
+
     # --- events -------------------------------------------------------------------------------------------------
 
     def on_index(self) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 
 import structlog
 
+from leasehold.control_plane.core.cycles import members_of
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step
 from leasehold.control_plane.core.verdict import Condemnable, Evidence, Keep, Ripe, ripe, unheld
 from leasehold.control_plane.crew import Again, Done, Outcome
+from leasehold.control_plane.cycles import Cycles
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.owners.outcome import Verdict
 from leasehold.control_plane.owners.verifier import Verifier
@@ -22,7 +24,7 @@ from leasehold.control_plane.witness import Witness
 from leasehold.control_plane.writing import Refused, delete_guarded, put_guarded
 from leasehold.protocol import transactions
 from leasehold.protocol.keyspace import Keyspace
-from leasehold.protocol.names import ClassName, Resource, Revision
+from leasehold.protocol.names import Resource, Revision
 from leasehold.protocol.ports import Store
 from leasehold.protocol.records import SweepRecord, SweepState, TombstoneRecord
 from leasehold.protocol.transactions import Authority
@@ -30,7 +32,9 @@ from leasehold.protocol.transactions import Authority
 AuthorityFor = Callable[[Revision], Authority | None]
 log = structlog.get_logger()
 
-_REVIVES = frozenset({"held", "restless", "referenced", "unaccounted", "other-incarnation", "unreadable-tombstone"})
+_REVIVES = frozenset(
+    {"held", "restless", "referenced", "unaccounted", "other-incarnation", "unreadable-tombstone", "broken-cycle"}
+)
 """Reasons that make a tombstone untrue: it is taken away, and all grace starts anew."""
 
 
@@ -46,13 +50,14 @@ class Reaper:
         authority: AuthorityFor,
         metrics: Metrics,
         verifier: Verifier,
+        cycles: Cycles,
         *,
         deadline: float,
         may_prepare: Callable[[], bool],
     ) -> None:
         self._store, self._keys, self._index, self._witness = store, keys, index, witness
         self._authority, self._metrics, self._deadline = authority, metrics, deadline
-        self._verifier, self._may_prepare = verifier, may_prepare
+        self._verifier, self._cycles, self._may_prepare = verifier, cycles, may_prepare
 
     async def condemn(self, resource: Resource) -> Outcome:
         """Put a tombstone on what nobody holds."""
@@ -81,7 +86,8 @@ class Reaper:
         if self._index.step_of(resource) is not Step.REVIVE:
             return Done()
         evidence = await self._witness.look(resource)
-        found = ripe(evidence, ())
+        members = members_of(evidence.tombstone)
+        found = await self._cycles.judge(members) if members else ripe(evidence, lambda _: ())
         if not isinstance(found, Keep):
             return Again()
         if found.reason not in _REVIVES | {"no-record"}:
@@ -92,14 +98,19 @@ class Reaper:
         """Decide that it will be swept: nobody held it for one whole grace."""
         if self._index.step_of(resource) is not Step.PREPARE:
             return Done()
+        members = self._index.cycle_of(resource)
+        if members and members[0] != resource:
+            return Done()  # it is prepared with all of them, when the first one's turn comes
         evidence = await self._witness.look(resource)
-        entry = self._index.entry(resource)
-        epochs = self._index.epochs_of(entry.grace_class if entry else ClassName(""))
-        found = ripe(evidence, epochs)
+        if members_of(evidence.tombstone) != members:
+            return Again()  # the index will hear of it
+        found = await self._cycles.judge(members) if members else ripe(evidence, self._index.epochs_of)
         if isinstance(found, Keep):
             if found.reason in _REVIVES:
                 return await self._revive(resource, evidence, found)
             return self._keep("prepare", resource, found)
+        if isinstance(found, tuple):
+            return await self._prepare_cycle(evidence, found)
         standing = self._index.policy.of(resource, found.record.rule)
         if not standing.may_sweep:
             return Done()
@@ -108,6 +119,17 @@ class Reaper:
             return kept
         by = self._authority(found.armed)
         return Done() if by is None else await self._prepare(resource, evidence, found, by)
+
+    async def _prepare_cycle(self, evidence: Evidence, found: tuple[Ripe, ...]) -> Outcome:
+        if not self._cycles.may_sweep(found):
+            return Done()
+        for one in found:
+            # In use is one of them, and so are all. Taking its tombstone away, which is of the same transaction as
+            # ``evidence``'s, ends the cycle's grace.
+            kept = await self._asked(one.facts.resource, evidence)
+            if kept is not None:
+                return kept
+        return await self._cycles.prepare(found)
 
     async def _asked(self, resource: Resource, evidence: Evidence) -> Outcome | None:
         """What the owner has against it, if it can be asked and has something."""
