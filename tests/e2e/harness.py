@@ -164,7 +164,7 @@ admin: {{listen: "127.0.0.1:0"}}
         await process.wait_ready()
         return process
 
-    async def control_plane(self, rules: Path, name: str = "one") -> Process:
+    async def control_plane(self, rules: Path, name: str = "one", more: str = "") -> Process:
         config = self.write(
             f"control-plane-{name}.yaml",
             f"""
@@ -172,6 +172,7 @@ tenant: {self.tenant}
 etcd: {{endpoints: ["{self.endpoint}"]}}
 rules: {{file: {rules}}}
 http: {{listen: "127.0.0.1:0"}}
+{more}
 """,
         )
         process = await self.script("leasehold-control-plane", "--config", str(config))

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
 
-from tests.model.world import State, Violation, World, start
+from tests.model import world as one_resource
+
+S = TypeVar("S")
 
 
-def search(world: World, limit: int = 2_000_000) -> tuple[int, list[str] | None]:
+class Steps(Protocol[S]):
+    """A world: what can happen next in a state."""
+
+    def steps(self, state: S) -> Iterator[tuple[str, S]]: ...
+
+
+def search(
+    world: Steps[S],
+    limit: int = 2_000_000,
+    *,
+    start: S | None = None,
+    violation: type[Exception] = one_resource.Violation,
+) -> tuple[int, list[str] | None]:
     """How many states were seen, and the steps that break a law (``None`` if nothing does)."""
-    first = start()
-    came_from: dict[State, tuple[State, str] | None] = {first: None}
+    first: S = start if start is not None else one_resource.start()  # type: ignore[assignment]
+    came_from: dict[S, tuple[S, str] | None] = {first: None}
     waiting = deque([first])
     while waiting:
         state = waiting.popleft()
@@ -20,8 +36,8 @@ def search(world: World, limit: int = 2_000_000) -> tuple[int, list[str] | None]
                 name, after = next(steps)
             except StopIteration:
                 break
-            except Violation as violation:
-                return len(came_from), [*_path(came_from, state), str(violation)]
+            except violation as broken:
+                return len(came_from), [*_path(came_from, state), str(broken)]
             if after not in came_from:
                 came_from[after] = (state, name)
                 waiting.append(after)
@@ -29,7 +45,7 @@ def search(world: World, limit: int = 2_000_000) -> tuple[int, list[str] | None]
     return len(came_from), None
 
 
-def _path(came_from: dict[State, tuple[State, str] | None], state: State) -> list[str]:
+def _path(came_from: dict[S, tuple[S, str] | None], state: S) -> list[str]:
     steps: list[str] = []
     step = came_from[state]
     while step is not None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
-from msgspec.structs import replace
 
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.store import Compare, Delete, Put, Relation, Target, Txn
@@ -37,7 +37,7 @@ def _without(name: str, drop: Callable[[Compare], bool]) -> Callable[[str, Txn],
     def mutate(transaction: str, txn: Txn) -> Txn:
         if transaction != name:
             return txn
-        return replace(txn, compares=[compare for compare in txn.compares if not drop(compare)])
+        return msgspec.structs.replace(txn, compares=[compare for compare in txn.compares if not drop(compare)])
 
     return mutate
 
@@ -59,7 +59,7 @@ def _keeping_the_tombstone(name: str) -> Callable[[str, Txn], Txn]:
         if transaction != name:
             return txn
         kept = [one for one in txn.success if not (isinstance(one, Delete) and one.where in tombstones)]  # type: ignore[operator]
-        return replace(txn, success=kept)
+        return msgspec.structs.replace(txn, success=kept)
 
     return mutate
 
@@ -68,7 +68,9 @@ def _attaching_without_roster(transaction: str, txn: Txn) -> Txn:
     if transaction != "attach":
         return txn
     rosters = {KEYS.roster(holder) for holder in HOLDERS}
-    return replace(txn, success=[one for one in txn.success if not (isinstance(one, Put) and one.key in rosters)])
+    return msgspec.structs.replace(
+        txn, success=[one for one in txn.success if not (isinstance(one, Put) and one.key in rosters)]
+    )
 
 
 def _opened_after(compare: Compare) -> bool:

@@ -24,6 +24,7 @@ from leasehold.control_plane.collector import Collector
 from leasehold.control_plane.config import Config
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import State, as_permitted
+from leasehold.control_plane.cycles import Cycles
 from leasehold.control_plane.finds import Finds
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.graves import Graves
@@ -82,9 +83,14 @@ class ControlPlane:
         self.brake = Brake(client, client, keys, index, clock, replica=config.replica, deadline=deadline)
         self.owners = Owners(index.policy, clock, connect)
         verifier = Verifier(self.owners, clock, metrics)
+        witness = Witness(client, keys, index, deadline=deadline)
+        self.cycles = Cycles(
+            client, keys, index, witness, clock, self.leadership.authority, metrics, deadline=deadline,
+            every_seconds=config.cycle_seconds, opens=self._may_condemn,
+        )  # fmt: skip
         reaper = Reaper(
-            client, keys, index, Witness(client, keys, index, deadline=deadline), self.leadership.authority, metrics,
-            verifier, deadline=deadline, may_prepare=self._may_prepare_now,
+            client, keys, index, witness, self.leadership.authority, metrics, verifier, self.cycles,
+            deadline=deadline, may_prepare=self._may_prepare_now,
         )  # fmt: skip
         graces = Graces(client, client, keys, index, clock, self.leadership.authority_of_class, deadline=deadline)
         sweeper = Sweeper(
@@ -154,6 +160,7 @@ class ControlPlane:
             tasks.create_task(self.collector.run())
             tasks.create_task(self.resolver.run())
             tasks.create_task(self.inventories.run())
+            tasks.create_task(self.cycles.run())
 
     async def stop(self) -> None:
         """End in order: no more work, then give up leadership, then the connections to owners."""
@@ -185,6 +192,9 @@ class ControlPlane:
 
     def _is_busy(self, shard: int) -> bool:
         return self.collector.is_busy(shard)
+
+    def _may_condemn(self) -> Instant | None:
+        return self.collector.may_condemn()
 
     def _may_prepare(self, resource: Resource) -> Instant | None:
         return self.collector.may_prepare(resource)
@@ -317,6 +327,8 @@ class ControlPlane:
              lambda: [((why,), n) for why, n in reasons(self.index).items()])  # fmt: skip
         for name, (text, read) in self.inventories.views().items():
             view(name, text, ("owner", "type"), read)
+        view("leasehold_cycles_too_large", "Dead reference cycles kept because no transaction holds them", (),
+             lambda: one(self.cycles.too_large))  # fmt: skip
         view("leasehold_scan_corrections", "Keys the scan found wrong", (), lambda: one(sight.corrections))
         view("leasehold_owner_stopped", "1 while an owner is not called", ("owner", "state"),
              lambda: [((name, state), state != "calling") for name, state in self.owners.states().items()])  # fmt: skip

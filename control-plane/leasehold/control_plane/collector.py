@@ -113,6 +113,10 @@ class Collector:
         in_hand = (resource for crew in self._all_crews() for resource in crew.in_hand())
         return any(self._leadership.shard_of(resource) == shard for resource in in_hand)
 
+    def may_condemn(self) -> Instant | None:
+        """The same for tombstones, in any shard of ours."""
+        return self._acting_and(self._brake.may_condemn)()
+
     # --- events -------------------------------------------------------------------------------------------------
 
     def on_index(self) -> None:

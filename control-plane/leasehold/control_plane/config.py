@@ -61,6 +61,7 @@ class Document(_Section, frozen=True):
     replica: str | None = None
     lease: LeaseSection = LeaseSection()
     scan_interval: Seconds = Seconds(300.0)
+    cycle_interval: Seconds = Seconds(30.0)
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -74,6 +75,8 @@ class Config(msgspec.Struct, frozen=True):
     scan_seconds: float
     rules: RuleSet | None = None
     """To be loaded into etcd at start; ``None``: those that are there."""
+    cycle_seconds: float = 30.0
+    """How often dead reference cycles are looked for."""
 
 
 def load_config(path: Path) -> Config:
@@ -98,6 +101,7 @@ def load_config(path: Path) -> Config:
         lease_ttl_seconds=round(document.lease.ttl),
         scan_seconds=document.scan_interval,
         rules=rules,
+        cycle_seconds=document.cycle_interval,
     )
 
 
@@ -124,8 +128,9 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
         yield "http.listen", f"expected host:port, got {document.http.listen!r}"
     if not 2 <= document.lease.ttl <= 3600:
         yield "lease.ttl", f"expected 2s to 1h, got {document.lease.ttl}"
-    if document.scan_interval < 1:
-        yield "scan_interval", f"expected at least 1s, got {document.scan_interval}"
+    for field, interval in (("scan_interval", document.scan_interval), ("cycle_interval", document.cycle_interval)):
+        if interval < 1:
+            yield field, f"expected at least 1s, got {interval}"
 
 
 def _is_address(text: str) -> bool:

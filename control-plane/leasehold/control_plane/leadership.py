@@ -40,6 +40,8 @@ LOOK_SECONDS = 10.0
 """How often everything is looked at again without any news."""
 CUT_OFF_SECONDS = 1.0
 """How long whoever was cut off may take to write that down, before the shard is given up all the same."""
+AuthorityFor = Callable[[Resource, Revision], Authority | None]
+"""In whose name to write about a resource, the brake being armed as of a revision; ``None``: it is not ours."""
 TenantsAuthority = Callable[[], Authority | None]
 """In whose name to do what is done once per tenant; ``None``: that is not ours."""
 log = structlog.get_logger()

@@ -10,10 +10,13 @@ from collections.abc import Callable
 
 import structlog
 
+from leasehold.control_plane.core.cycles import members_of
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step
 from leasehold.control_plane.core.verdict import Condemnable, Evidence, Keep, Ripe, ripe, unheld
 from leasehold.control_plane.crew import Again, Done, Outcome
+from leasehold.control_plane.cycles import Cycles
+from leasehold.control_plane.leadership import AuthorityFor
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.owners.outcome import Verdict
 from leasehold.control_plane.owners.verifier import Verifier
@@ -22,16 +25,16 @@ from leasehold.control_plane.witness import Witness
 from leasehold.control_plane.writing import Refused, delete_guarded, put_guarded
 from leasehold.protocol import transactions
 from leasehold.protocol.keyspace import Keyspace
-from leasehold.protocol.names import ClassName, Resource, Revision
+from leasehold.protocol.names import Resource, Revision
 from leasehold.protocol.ports import Store
 from leasehold.protocol.records import SweepRecord, SweepState, TombstoneRecord
 from leasehold.protocol.transactions import Authority
 
-AuthorityFor = Callable[[Resource, Revision], Authority | None]
-"""In whose name to write about a resource, the brake being armed as of a revision; ``None``: it is not ours."""
 log = structlog.get_logger()
 
-_REVIVES = frozenset({"held", "restless", "referenced", "unaccounted", "other-incarnation", "unreadable-tombstone"})
+_REVIVES = frozenset(
+    {"held", "restless", "referenced", "unaccounted", "other-incarnation", "unreadable-tombstone", "broken-cycle"}
+)
 """Reasons that make a tombstone untrue: it is taken away, and all grace starts anew."""
 
 
@@ -47,13 +50,14 @@ class Reaper:
         authority: AuthorityFor,
         metrics: Metrics,
         verifier: Verifier,
+        cycles: Cycles,
         *,
         deadline: float,
         may_prepare: Callable[[Resource], bool],
     ) -> None:
         self._store, self._keys, self._index, self._witness = store, keys, index, witness
         self._authority, self._metrics, self._deadline = authority, metrics, deadline
-        self._verifier, self._may_prepare = verifier, may_prepare
+        self._verifier, self._cycles, self._may_prepare = verifier, cycles, may_prepare
 
     async def condemn(self, resource: Resource) -> Outcome:
         """Put a tombstone on what nobody holds."""
@@ -84,7 +88,8 @@ class Reaper:
         if self._index.step_of(resource) is not Step.REVIVE:
             return Done()
         evidence = await self._witness.look(resource)
-        found = ripe(evidence, ())
+        members = members_of(evidence.tombstone)
+        found = await self._cycles.judge(members) if members else ripe(evidence, lambda _: ())
         if not isinstance(found, Keep):
             return Again()
         if found.reason not in _REVIVES | {"no-record"}:
@@ -95,18 +100,23 @@ class Reaper:
         """Decide that it will be swept: nobody held it for one whole grace."""
         if self._index.step_of(resource) is not Step.PREPARE:
             return Done()
+        members = self._index.cycle_of(resource)
+        if members and members[0] != resource:
+            return Done()  # it is prepared with all of them, when the first one's turn comes
         evidence = await self._witness.look(resource)
-        entry = self._index.entry(resource)
-        epochs = self._index.epochs_of(entry.grace_class if entry else ClassName(""))
-        found = ripe(evidence, epochs)
+        if members_of(evidence.tombstone) != members:
+            return Again()  # the index will hear of it
+        found = await self._cycles.judge(members) if members else ripe(evidence, self._index.epochs_of)
         if isinstance(found, Keep):
             if found.reason in _REVIVES:
                 return await self._revive(resource, evidence, found)
             return self._keep("prepare", resource, found)
+        if isinstance(found, tuple):
+            return await self._prepare_cycle(evidence, found)
         standing = self._index.policy.of(resource, found.record.rule)
         if not standing.may_sweep:
             return Done()
-        kept = await self._asked(resource, evidence)
+        kept = await self._asked(resource, evidence, resource)
         if kept is not None:
             return kept
         by = self._authority(resource, found.armed)
@@ -114,19 +124,30 @@ class Reaper:
             return Again()  # belief lapsed: perhaps for a moment; what is not ours any more is dropped when it is due
         return await self._prepare(resource, evidence, found, by)
 
-    async def _asked(self, resource: Resource, evidence: Evidence) -> Outcome | None:
-        """What the owner has against it, if it can be asked and has something."""
+    async def _prepare_cycle(self, evidence: Evidence, found: tuple[Ripe, ...]) -> Outcome:
+        if not self._cycles.may_sweep(found):
+            return Done()
+        for one in found:
+            # In use is one of them, and so are all: without the first one's tombstone the cycle's grace ends.
+            kept = await self._asked(one.facts.resource, evidence, found[0].facts.resource)
+            if kept is not None:
+                return kept
+        return await self._cycles.prepare(found)
+
+    async def _asked(self, resource: Resource, evidence: Evidence, first: Resource) -> Outcome | None:
+        """What the owner has against it, if it can be asked and has something. ``first``: whose tombstone is in
+        ``evidence``, and in whose shard we act: the first of its cycle, or ``resource`` itself."""
         answer = await self._verifier.ask(resource)
         if answer is None:
             return None
         if answer.verdict is Verdict.IN_USE:
             self._metrics.vetoed.labels(resource.owner, "prepare").inc()
-            return await self._revive(resource, evidence, Keep("in-use", answer.detail))
+            return await self._revive(first, evidence, Keep("in-use", answer.detail))
         if answer.verdict is not Verdict.NOT_IN_USE:
             log.info("unverified", resource=str(resource), verdict=answer.verdict, detail=answer.detail)
             return self._keep("prepare", resource, Keep("unverified", answer.detail))
         # Asking takes time, in which a gap may have begun. What etcd held is compared by the transaction anyway.
-        return None if self._may_prepare(resource) else Again()
+        return None if self._may_prepare(first) else Again()
 
     async def _prepare(self, resource: Resource, evidence: Evidence, found: Ripe, by: Authority) -> Outcome:
         sweep = SweepRecord(

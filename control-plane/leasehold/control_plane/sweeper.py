@@ -2,6 +2,7 @@
 
     prepared --send(1)--> sent --owner: gone--> (finished: record, holds, refs, tombstone, sweep deleted; grave put)
     prepared --a holder's beacon is back, or the owner says that it is in use--> aborted (sweep and tombstone deleted)
+    prepared, in a cycle: waits until the members before it are gone; aborted together with all that were not sent
     sent(1) --refused--> aborted; condemned again only after a while, and quarantined after a budget of refusals
     sent(n) --refused--> sent(n+1) or quarantined: an earlier delete may still be on its way, so nobody may hold it
     sent --unknown, pending, wait--> sent(n+1) after a while; after a budget of attempts quarantined
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -24,7 +26,7 @@ import structlog
 
 from leasehold.control_plane.core.backlog import attempts_within, backoff_ceiling
 from leasehold.control_plane.core.index import Index
-from leasehold.control_plane.core.lifecycle import Step
+from leasehold.control_plane.core.lifecycle import Step, Sweeping
 from leasehold.control_plane.crew import Again, At, Done, Outcome
 from leasehold.control_plane.graves import Graves
 from leasehold.control_plane.leadership import Leadership
@@ -54,6 +56,8 @@ from leasehold.protocol.transactions import Authority
 CLOSED_SECONDS = 30.0
 """How often a first send that must wait looks again by itself. What ends the wait (arming, the end of a gap) offers
 everything anew, so this only bounds a mistake."""
+TURN_SECONDS, LATER_TURN_SECONDS = 0.5, 60.0
+"""How often a member of a cycle looks whether those before it are gone; and when one of them is in quarantine."""
 NEEDED_SECONDS = 0.5
 """Belief that must be left for a call to begin."""
 log = structlog.get_logger()
@@ -151,6 +155,9 @@ class Sweeper:
         by = self._leadership.authority(sweep.resource, self._index.armed)
         if by is None:
             return Again()  # belief lapsed: perhaps for a moment; what is not ours is dropped when it is due
+        turn = self._turn(sweep) if sweep.record.attempt == 0 else None
+        if turn is not None:
+            return At(turn)
         record = await self._record_of(sweep)
         standing = self._index.policy.of(sweep.resource, record.rule) if record else None
         first = sweep.record.attempt == 0
@@ -162,6 +169,15 @@ class Sweeper:
         if self._leadership.cut_off(sweep.resource) - self._now() < NEEDED_SECONDS:
             return At(Instant(self._now() + NEEDED_SECONDS))
         return await self._send(sweep, by, record)
+
+    def _turn(self, sweep: _Sweep) -> Instant | None:
+        """When to look again, if members of its cycle are to be swept before. The transaction sees to it anyway."""
+        entries = map(self._index.entry, transactions.before(sweep.record, sweep.resource))
+        states = {entry.sweep_state for entry in entries if entry is not None and entry.sweep}
+        if not states:
+            return None
+        stuck = states & {Sweeping.QUARANTINED, Sweeping.UNREADABLE}
+        return Instant(self._now() + (LATER_TURN_SECONDS if stuck else TURN_SECONDS))
 
     async def _record_of(self, sweep: _Sweep) -> ResourceRecord | None:
         item = await self._store.get(self._keys.record(sweep.resource), deadline=self._deadline)
@@ -308,13 +324,29 @@ class Sweeper:
         return await self._abort(sweep, by, Verdict.REFUSED, answer.detail)
 
     async def _abort(self, sweep: _Sweep, by: Authority, reason: str, detail: str) -> Outcome:
-        txn = transactions.abort(self._keys, by, sweep.resource, sweep.revision)
+        unsent = await self._unsent(sweep)
+        txn = transactions.abort(self._keys, by, sweep.resource, sweep.revision, unsent)
         if not await delete_guarded(self._store, txn, self._keys.sweep(sweep.resource), deadline=self._deadline):
             self._metrics.refused.labels("abort").inc()
             return Again()
         self._metrics.aborted.labels(sweep.owner, reason).inc()
         log.info("sweep_aborted", **_about(sweep), reason=reason, detail=detail, fence=by.fence)
         return Done()
+
+    async def _unsent(self, sweep: _Sweep) -> dict[Resource, Revision]:
+        """The other members of its cycle of which nothing has been sent: what stays may need them."""
+        found = {}
+        for member in transactions.resources(sweep.record.cycle):
+            item = None if member == sweep.resource else await self._store.get(
+                self._keys.sweep(member), deadline=self._deadline
+            )  # fmt: skip
+            if item is None:
+                continue
+            with suppress(Unreadable):  # nobody sends what nobody can read
+                other = decode(SweepRecord, item.value)
+                if other.attempt == 0 and other.cycle == sweep.record.cycle:
+                    found[member] = item.mod_revision
+        return found
 
     async def _later(self, sweep: _Sweep, by: Authority, answer: Answer) -> Outcome:
         noted = await self._note(sweep, by, SweepState.SENT, answer.verdict, answer.detail)

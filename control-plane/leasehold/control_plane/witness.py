@@ -6,13 +6,16 @@ index has not heard of) is read at the very same revision, so that the evidence 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.verdict import Evidence, read_evidence
 from leasehold.protocol.errors import Uncertain
 from leasehold.protocol.keyspace import Keyspace
-from leasehold.protocol.names import Holder, Resource
+from leasehold.protocol.names import Holder, Resource, Revision
 from leasehold.protocol.ports import Store
 from leasehold.protocol.store import Get, GetResult, KeyRange, KeyValue, Txn, Where
+from leasehold.protocol.transactions import every
 
 ASKED_AT_ONCE = 100
 """Of etcd's 128 operations; further keys are read one by one."""
@@ -27,11 +30,7 @@ class Witness:
     async def look(self, resource: Resource) -> Evidence:
         """Safe to retry. Raises ``StoreError``."""
         keys = self._keys
-        fixed: list[Where] = [
-            keys.record(resource), keys.pin(resource), keys.tombstone(resource), keys.sweep(resource), keys.armed,
-            keys.holds_of(resource), keys.refs_to(resource),
-        ]  # fmt: skip
-        asked = [*fixed, *self._expected(resource)][:ASKED_AT_ONCE]
+        asked = [*self._fixed(resource), *self._expected(resource)][:ASKED_AT_ONCE]
         reading = Txn((), [Get(where) for where in asked])
         try:
             result = await self._store.commit(reading, deadline=self._deadline)
@@ -43,9 +42,33 @@ class Witness:
             if isinstance(got, GetResult):
                 found.update((item.key, item) for item in got.items)
         for key in self._still_needed(resource, found) - {where for where in asked if isinstance(where, bytes)}:
-            more = await self._store.read(key, deadline=self._deadline, revision=result.revision)
-            found.update((item.key, item) for item in more.items)
+            found.update(await self._read(key, result.revision))
         return read_evidence(keys, resource, result.revision, found, found.get(keys.armed))
+
+    async def look_together(self, resources: Sequence[Resource]) -> list[Evidence]:
+        """The same of several, all at one revision. Cycles are rare and small, so each key is read by itself."""
+        keys = self._keys
+        revision = (await self._store.read(keys.armed, deadline=self._deadline)).revision
+        looked = []
+        for resource in resources:
+            found: dict[bytes, KeyValue] = {}
+            for where in self._fixed(resource):
+                found.update(await self._read(where, revision))
+            for key in self._still_needed(resource, found):
+                found.update(await self._read(key, revision))
+            looked.append(read_evidence(keys, resource, revision, found, found.get(keys.armed)))
+        return looked
+
+    async def _read(self, where: Where, revision: Revision) -> dict[bytes, KeyValue]:
+        got = await self._store.read(where, deadline=self._deadline, revision=revision)
+        return {item.key: item for item in got.items}
+
+    def _fixed(self, resource: Resource) -> list[Where]:
+        keys = self._keys
+        return [
+            keys.record(resource), keys.pin(resource), keys.tombstone(resource), keys.sweep(resource), keys.armed,
+            keys.holds_of(resource), keys.refs_to(resource), keys.refs_to(every(resource)),
+        ]  # fmt: skip
 
     def _expected(self, resource: Resource) -> list[bytes]:
         entry = self._index.entry(resource)
@@ -58,13 +81,14 @@ class Witness:
         keys, needed = self._keys, set[bytes]()
         holds: KeyRange = keys.holds_of(resource)
         refs: KeyRange = keys.refs_to(resource)
+        general: KeyRange = keys.refs_to(every(resource))
         for key in found:
             parsed = keys.parse(key)
             if parsed is None:
                 continue
             if key in holds:
                 needed.update(self._about(parsed.holder))
-            elif key in refs:
+            elif key in refs or key in general:
                 needed.add(keys.record(parsed.source))
         return needed
 

@@ -108,12 +108,17 @@ class IntentRecord(_Record, frozen=True):
 
 
 class TombstoneRecord(_Record, frozen=True):
-    """A condemned resource, reversible. ``revision`` is that of the read which found nobody holding it."""
+    """A condemned resource, reversible. ``revision`` is that of the read which found nobody holding it.
+
+    ``cycle`` are the members of a cycle condemned together, itself included, in the order of their sweeps. Such a
+    tombstone counts only together with all the others of that one transaction.
+    """
 
     incarnation: str
     reason: str
     revision: int
     since: str = ""
+    cycle: tuple[tuple[str, str, str], ...] = ()
 
 
 class EpochRecord(_Record, frozen=True):
@@ -128,7 +133,8 @@ class EpochRecord(_Record, frozen=True):
 class SweepRecord(_Record, frozen=True):
     """The irreversible part, one per resource. Written before any byte leaves (S9).
 
-    ``holders`` are those found dead at ``revision``; ``attempt`` counts the sends, from 1.
+    ``holders`` are those found dead at ``revision`` (of a cycle: of all its members); ``attempt`` counts the sends,
+    from 1. ``cycle`` are the members prepared together, in the order in which they are sent.
     """
 
     state: SweepState
@@ -141,6 +147,7 @@ class SweepRecord(_Record, frozen=True):
     attempt: int = 0
     outcome: str = ""
     since: str = ""
+    cycle: tuple[tuple[str, str, str], ...] = ()
 
 
 class NoticeRecord(_Record, frozen=True):

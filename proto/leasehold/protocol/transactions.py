@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from leasehold.protocol.keyspace import Family, Keyspace
-from leasehold.protocol.names import Boot, CallId, ClassName, Holder, LeaseId, Resource, Revision
+from leasehold.protocol.names import Boot, CallId, ClassName, Holder, LeaseId, Resource, ResourceId, Revision
 from leasehold.protocol.records import (
     ArmedRecord,
     ClusterRecord,
@@ -59,6 +59,16 @@ MAX_BATCH = 100
 MAX_COMPARED_HOLDERS = 24
 """Holders whose facts are compared one by one (four compares each). For more, nobody at all must have attached."""
 
+EVERY = ResourceId("*")
+"""A reference to this id is one to every resource of its type: written when a creation's references could not be read.
+(Should something really be called so, a reference to it keeps more than it had to.)"""
+
+MAX_REFERENCES = 48
+"""Targets of one record. Beside them one registration has room for as many that it drops."""
+
+_FLAT = 24
+"""Operations of one registration at its outer level; what is beyond goes one level deeper."""
+
 
 # --- the holder's side ----------------------------------------------------------------------------------------
 
@@ -96,6 +106,11 @@ def batch(keys: Keyspace, guards: Mapping[Holder, Boot], members: Sequence[Txn])
     beacons = [keys.beacon(holder) for holder in guards]
     compares = [holds_value(beacon, boot.encode()) for beacon, boot in zip(beacons, guards.values(), strict=True)]
     return Txn(compares, members, [Get(beacon) for beacon in beacons])
+
+
+def fits(guards: int, members: Sequence[Txn]) -> bool:
+    """Whether etcd takes a batch with that many holders: members that refer to much leave less room for others."""
+    return max(guards, len(members)) + max(map(_weight, members), default=0) <= MAX_OPERATIONS
 
 
 def intend(
@@ -142,7 +157,8 @@ def register(
     dropped: Iterable[Resource] = (),
 ) -> Txn:
     """IF sweep absent; record unchanged since ``seen`` (0: absent); no referenced target is being swept
-    THEN put record, hold, refs; delete tombstone, intent, and the tombstone of every referenced target.
+    THEN put record, hold, refs; delete tombstone, intent, and the tombstone of every referenced target (of ``EVERY``:
+    all tombstones of that type).
 
     Goes into a ``batch`` guarded by ``holder``. ``dropped`` are references of the previous record that are no more.
     ``intender`` is whose intent ``call`` was (default: ``holder``). Failure branch: record, then sweep; see
@@ -160,10 +176,12 @@ def register(
         then.append(Delete(keys.intent(intender or holder, call)))
     for target in targets:
         then.append(Put(keys.ref(target, resource), b"{}"))
-        if target != resource:
+        if target.id == EVERY:
+            then.append(Delete(keys.tombstones_of(target.owner, target.type)))
+        elif target != resource:
             then.append(Delete(keys.tombstone(target)))
     then.extend(Delete(keys.ref(target, resource)) for target in dropped)
-    return Txn(compares, then, (Get(record_key), Get(sweep)))
+    return Txn(compares, _nested(then), (Get(record_key), Get(sweep)))
 
 
 def acquire(
@@ -232,7 +250,7 @@ class Unheld:
     """What one linearizable read at ``revision`` (R) found of a resource that nobody seems to hold.
 
     The caller saw at R: every unreleased hold's holder has no beacon. ``sources`` are the inbound references found at
-    R; each one's record must still be absent.
+    R (to the resource, or to ``every`` of its type); each one's record must still be absent.
     """
 
     resource: Resource
@@ -293,7 +311,8 @@ def send(
 ) -> Txn:
     """IF fence; sweep unchanged since ``seen``; for attempt 1 also armed unchanged and every listed holder's beacon
     still absent and its roster still older than the tombstone (a holder that came back for a moment could not take
-    the tombstone away any more) THEN put sweep ``sent(n)``, before any byte leaves. Attempt 1 refused: abort.
+    the tombstone away any more), and, in a cycle, no sweep left of the members to be sent before THEN put sweep
+    ``sent(n)``, before any byte leaves. Attempt 1 refused: abort.
 
     With more holders than one transaction can compare (``needs_a_look``) the caller reads all their beacons and
     rosters at ``looked``, and nobody must have attached since.
@@ -302,6 +321,7 @@ def send(
     compares = [_fence(keys, by), unchanged(key, _seen(seen))]
     if sweep.attempt == 1:
         compares.append(unchanged(keys.armed, _seen(by.armed)))
+        compares += (absent(keys.sweep(member)) for member in before(sweep, resource))
         if needs_a_look(sweep):
             compares.append(nothing_newer_than(keys.family(Family.ROSTER), _seen(looked)))
         else:
@@ -313,6 +333,12 @@ def send(
 def needs_a_look(sweep: SweepRecord) -> bool:
     """Whether ``send`` needs the beacons read beforehand, there being too many to compare."""
     return len(sweep.holders) > MAX_COMPARED_HOLDERS
+
+
+def before(sweep: SweepRecord, resource: Resource) -> tuple[Resource, ...]:
+    """The members of a cycle whose sweeps have to be over before ``resource``'s is sent; none outside of cycles."""
+    cycle = resources(sweep.cycle)
+    return cycle[: cycle.index(resource)] if resource in cycle else ()
 
 
 def note(keys: Keyspace, by: Authority, resource: Resource, seen: Revision, sweep: SweepRecord) -> Txn:
@@ -344,10 +370,18 @@ def finish(
     )
 
 
-def abort(keys: Keyspace, by: Authority, resource: Resource, seen: Revision) -> Txn:
-    """IF fence; sweep unchanged THEN delete sweep and tombstone: all grace starts anew."""
-    sweep = keys.sweep(resource)
-    return Txn((_fence(keys, by), unchanged(sweep, _seen(seen))), (Delete(sweep), Delete(keys.tombstone(resource))))
+def abort(
+    keys: Keyspace, by: Authority, resource: Resource, seen: Revision, unsent: Mapping[Resource, Revision] | None = None
+) -> Txn:
+    """IF fence; sweep unchanged THEN delete sweep and tombstone: all grace starts anew.
+
+    ``unsent``: the other members of its cycle that were not sent, with their sweeps' revisions. What goes on living
+    may need them, so they are given up with it, or nothing is.
+    """
+    given_up = {resource: seen, **(unsent or {})}
+    compares = (unchanged(keys.sweep(one), _seen(revision)) for one, revision in given_up.items())
+    then = [Delete(key) for one in given_up for key in (keys.sweep(one), keys.tombstone(one))]
+    return Txn((_fence(keys, by), *compares), then)
 
 
 def revive(keys: Keyspace, by: Authority, resource: Resource, tombstone: Revision) -> Txn:
@@ -569,8 +603,23 @@ def founded(result: TxnResult) -> bool:
 
 def references(record: ResourceRecord) -> tuple[Resource, ...]:
     """What a record refers to, each target once. What cannot have a key refers to nothing."""
-    named = (reference for reference in record.references if all(reference))
-    return tuple(dict.fromkeys(Resource(*reference) for reference in named))  # type: ignore[arg-type]
+    return resources(record.references)
+
+
+def resources(named: Iterable[tuple[str, str, str]]) -> tuple[Resource, ...]:
+    """What a record names, each once. What cannot have a key is left out."""
+    return tuple(dict.fromkeys(Resource(*one) for one in named if all(one)))  # type: ignore[arg-type]
+
+
+def bounded(targets: Iterable[Resource]) -> tuple[Resource, ...]:
+    """The same targets, each once; of too many for one transaction instead everything of their types."""
+    each = tuple(dict.fromkeys(targets))
+    return each if len(each) <= MAX_REFERENCES else tuple(dict.fromkeys(map(every, each)))
+
+
+def every(resource: Resource) -> Resource:
+    """Whose inbound references are to every resource of this one's type."""
+    return Resource(resource.owner, resource.type, EVERY)
 
 
 # --- parts ----------------------------------------------------------------------------------------------------
@@ -603,6 +652,7 @@ def _nobody_holds(keys: Keyspace, by: Authority, facts: Unheld) -> list[Compare]
         absent(keys.pin(resource)),
         nothing_newer_than(keys.holds_of(resource), _seen(facts.revision)),
         nothing_newer_than(keys.refs_to(resource), facts.revision),
+        nothing_newer_than(keys.refs_to(every(resource)), facts.revision),
     ]
     if _too_many(facts.holds):
         # Every attach writes the roster: if no roster entry is newer than R, whoever was dead at R still is. Busy
@@ -614,6 +664,20 @@ def _nobody_holds(keys: Keyspace, by: Authority, facts: Unheld) -> list[Compare]
         compares += (absent(keys.beacon(holder)) for holder in facts.holders)
     compares += (absent(keys.record(source)) for source in facts.sources)
     return compares
+
+
+def _nested(operations: list[Operation]) -> list[Operation]:
+    if len(operations) <= _FLAT:
+        return operations
+    deeper = [Txn((), operations[n : n + _FLAT]) for n in range(_FLAT // 2, len(operations), _FLAT)]
+    return [*operations[: _FLAT // 2], *deeper]
+
+
+def _weight(txn: Txn) -> int:
+    """What of etcd's limit a transaction takes up: each level its longest list, and the levels below theirs."""
+    longest = max(len(txn.compares), len(txn.success), len(txn.failure))
+    nested = [_weight(one) for one in (*txn.success, *txn.failure) if isinstance(one, Txn)]
+    return longest + max(nested, default=0)
 
 
 def _quiet_since(keys: Keyspace, holder: Holder, tombstone: int) -> tuple[Compare, Compare]:

@@ -1,4 +1,4 @@
-"""The commands ``get`` and ``why``: they read, at one revision, and change nothing."""
+"""The commands ``get``, ``why`` and ``graph``: they read, at one revision, and change nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from leasehold.cli.inspect.explain import Explanation, explain, leases_of_interest
+from leasehold.cli.inspect.graph import COLUMNS, dot, graph, row
 from leasehold.cli.inspect.leftovers import LEFTOVERS
 from leasehold.cli.inspect.listings import LISTINGS, Listing
 from leasehold.cli.inspect.states import resource_view
@@ -116,6 +117,38 @@ def why(target: Target, resource: Resource, output: str) -> None:
     click.echo(f"(as of revision {found.revision}; {_collector(found)})")
 
 
+@click.command(
+    name="graph",
+    epilog="""\b
+Examples:
+  leasehold graph --resource blob-store/blob/4711
+  leasehold graph -o dot | dot -Tsvg > graph.svg
+  leasehold graph -o json | jq '.resources[] | select(.cycle != [])'
+""",
+)
+@click.option("--resource", type=RESOURCE, help="Only what is connected with this resource by references.")
+@click.option(
+    "-o", "--output", type=click.Choice(("table", "dot", "json")), default="table", show_default=True,
+    help="How to print it.",
+)  # fmt: skip
+@pass_target
+def graph_command(target: Target, resource: Resource | None, output: str) -> None:
+    """Who holds what, and which resources need each other? Everything printed was true together."""
+
+    async def work(client: EtcdClient) -> Any:
+        return await take(client, target.keys, LISTINGS["resources"].families, deadline=target.deadline)
+
+    picture = target.run(work)
+    if resource is not None and resource not in picture.resources:
+        raise Failure(f"{resource}: there is no record of it in tenant {target.tenant}")
+    warn_unreadable(picture.unreadable)
+    drawn = graph(picture, resource)
+    if output == "dot":
+        click.echo(dot(drawn))
+    else:
+        show(output, drawn, COLUMNS, [row(node) for node in drawn.resources])
+
+
 def _collector(found: Explanation) -> str:
     leader = f"control plane {found.leader} acts for it" if found.leader else "no control plane acts for it"
     return f"{leader}, the brake is {'armed' if found.armed else 'tripped'}"
@@ -139,4 +172,4 @@ async def _retrying_compaction(read: Callable[[], Any]) -> Any:
         return await read()
 
 
-COMMANDS: Sequence[click.Command] = (get, why)
+COMMANDS: Sequence[click.Command] = (get, why, graph_command)

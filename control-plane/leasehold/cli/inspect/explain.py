@@ -6,7 +6,7 @@ does without the number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -15,6 +15,7 @@ from leasehold.cli.inspect.survey import Survey
 from leasehold.protocol.names import LeaseId, OwnerName, Resource, ResourceId, TypeName
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules import Mode
+from leasehold.protocol.transactions import EVERY, every
 
 _PINNED = "But it is pinned: nothing happens until `leasehold unpin`."
 
@@ -116,11 +117,26 @@ def _standing(hold: HoldView, remaining: Mapping[LeaseId, int]) -> str:
 
 
 def _references(picture: Survey, view: ResourceView) -> Iterator[str]:
+    resource = Resource(OwnerName(view.owner), TypeName(view.type), ResourceId(view.id))
+    general = set(map(str, picture.refs.get(every(resource), ()))) - set(map(str, picture.refs.get(resource, ())))
     for source in view.referenced_by:
-        yield f"{source} refers to it, and exists."
+        what = f"everything of type {view.type} (what exactly could not be read)" if source in general else "it"
+        yield f"{source} refers to {what}, and exists."
     for target in view.references:
+        if target.endswith(f"/{EVERY}"):
+            yield f"What it refers to could not be read, so it keeps everything: {target}."
+            continue
         known = Resource.parse(target) in picture.resources
         yield f"It refers to {target}{'' if known else ', of which there is no record'}."
+
+
+def _cycle(cycle: Sequence[str], name: str) -> Iterator[str]:
+    if cycle:
+        others = ", ".join(one for one in cycle if one != name)
+        yield (
+            f"It is in a cycle of references that nothing else leads to, condemned as a whole with {others}: if any of "
+            f"them is held again, all live; else they are swept one after another, {cycle[0]} first."
+        )
 
 
 def _marks(view: ResourceView) -> Iterator[str]:
@@ -131,6 +147,7 @@ def _marks(view: ResourceView) -> Iterator[str]:
             f"It was condemned at revision {view.tombstone.revision} ({view.tombstone.reason}; "
             f"the read at revision {view.tombstone.evidence_revision} found nobody holding it)."
         )
+        yield from _cycle(view.tombstone.cycle, f"{view.owner}/{view.type}/{view.id}")
     if view.sweep is not None:
         outcome = f"; last outcome: {view.sweep.outcome}" if view.sweep.outcome else ""
         yield f"Its sweep is {view.sweep.state}, attempt {view.sweep.attempt}{outcome}."

@@ -15,6 +15,7 @@ from leasehold.protocol.names import ClassName, Holder, Resource
 from leasehold.protocol.orphans import rule_in
 from leasehold.protocol.records import EpochRecord, HolderKind, HoldRecord, SweepState
 from leasehold.protocol.rules import Mode, RuleSet, permitted_mode
+from leasehold.protocol.transactions import every
 
 
 class State(StrEnum):
@@ -71,6 +72,7 @@ class TombstoneView(msgspec.Struct, frozen=True):
     epoch_opened_revision: int | None
     epoch_done: bool
     epoch_lease: int
+    cycle: tuple[str, ...] = ()
 
 
 class SweepView(msgspec.Struct, frozen=True):
@@ -83,6 +85,7 @@ class SweepView(msgspec.Struct, frozen=True):
     fence: int
     revision: int
     since: str
+    cycle: tuple[str, ...] = ()
 
 
 class ResourceView(msgspec.Struct, frozen=True):
@@ -139,7 +142,8 @@ def resource_view(picture: Survey, resource: Resource, rules: RuleSet | None) ->
     found = picture.resources[resource]
     record = found.record
     holds = tuple(_hold_view(picture, holder, hold) for holder, hold in picture.holds.get(resource, {}).items())
-    sources = tuple(source for source in picture.refs.get(resource, ()) if source in picture.resources)
+    inbound = (*picture.refs.get(resource, ()), *picture.refs.get(every(resource), ()))
+    sources = tuple(source for source in inbound if source in picture.resources and source != resource)
     tombstone = _tombstone_view(picture, resource, ClassName(record.grace_class) if record else None)
     sweep = _sweep_view(picture, resource)
     pin = picture.pins.get(resource)
@@ -228,6 +232,7 @@ def _tombstone_view(picture: Survey, resource: Resource, name: ClassName | None)
         epoch_opened_revision=measured.item.create_revision if measured else None,
         epoch_done=bool(measured and measured.record and measured.record.done),
         epoch_lease=measured.record.lease if measured and measured.record else 0,
+        cycle=_named(found.record.cycle if found.record else ()),
     )
 
 
@@ -255,4 +260,9 @@ def _sweep_view(picture: Survey, resource: Resource) -> SweepView | None:
         fence=record.fence if record else 0,
         revision=found.revision,
         since=record.since if record else "",
+        cycle=_named(record.cycle if record else ()),
     )
+
+
+def _named(cycle: tuple[tuple[str, str, str], ...]) -> tuple[str, ...]:
+    return tuple(map("/".join, cycle))

@@ -34,6 +34,7 @@ from leasehold.protocol.records import (
 )
 from leasehold.protocol.rules import RuleSet, rules_from_documents
 from leasehold.protocol.store import KeyValue
+from leasehold.protocol.transactions import every
 
 R = TypeVar("R")
 
@@ -132,7 +133,8 @@ async def take_one(store: Store, keys: Keyspace, resource: Resource, *, deadline
     first = await store.read(keys.holds_of(resource), deadline=deadline)
     revision, items = first.revision, list(first.items)
     where: list[Any] = [keys.record(resource), keys.refs_to(resource), keys.tombstone(resource), keys.sweep(resource)]
-    where += [keys.grave(resource), keys.pin(resource), keys.armed, keys.cluster, keys.family(Family.SHARDS)]
+    where += [keys.refs_to(every(resource)), keys.grave(resource), keys.pin(resource)]
+    where += [keys.armed, keys.cluster, keys.family(Family.SHARDS)]
     where += [keys.family(Family.EPOCHS), keys.family(Family.OWNERS), keys.family(Family.RULES)]
     for holder in [key.holder for item in first.items if (key := keys.parse(item.key))]:
         where += [keys.beacon(holder), keys.roster(holder)]
@@ -142,7 +144,8 @@ async def take_one(store: Store, keys: Keyspace, resource: Resource, *, deadline
     # Whether a source that refers to us still exists decides over us; whether a target exists is worth telling.
     found = picture.resources.get(resource)
     outward = [Resource(*ref) for ref in found.record.references] if found and found.record else []  # type: ignore[arg-type]
-    for other in {*picture.refs.get(resource, ()), *outward} - {resource}:
+    inward = (*picture.refs.get(resource, ()), *picture.refs.get(every(resource), ()))
+    for other in {*inward, *outward} - {resource}:
         items += (await store.read(keys.record(other), deadline=deadline, revision=revision)).items
     return survey(keys, items, revision)
 

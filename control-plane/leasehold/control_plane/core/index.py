@@ -8,6 +8,7 @@ Laws:
   overlap freely.
 - An event costs what it touches: a holder's end touches the resources it holds, an epoch those condemned in its class.
 - What cannot be read is listed in ``unreadable`` and blocks what depends on it, nothing else.
+- A reference counts when its key is there or its source's record names it: losing one of the two frees nobody.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import msgspec
 from leasehold.control_plane.core.epochs import Seen
 from leasehold.control_plane.core.facts import ABSENT, Entry, Hold, HolderEntry, ShardEntry, Source
 from leasehold.control_plane.core.grace_class import GraceClass
+from leasehold.control_plane.core.graph import Picture
 from leasehold.control_plane.core.intents import Intents
 from leasehold.control_plane.core.lifecycle import SWEEPING, Facts, Grace, Holding, State, Step, Sweeping
 from leasehold.control_plane.core.lifecycle import TABLE as LIFECYCLE
@@ -56,6 +58,7 @@ from leasehold.protocol.records import (
 )
 from leasehold.protocol.rules import Owner, Rule
 from leasehold.protocol.store import Change, Event, KeyValue
+from leasehold.protocol.transactions import EVERY, references, resources
 
 R = TypeVar("R", bound=msgspec.Struct)
 Handler = Callable[[Key, KeyValue, bool], bool]
@@ -84,6 +87,10 @@ class Index:
         self._entries: dict[Resource, Entry] = {}
         self._holders: dict[Holder, HolderEntry] = {}
         self._targets: dict[Resource, set[Resource]] = {}
+        self._declared: dict[Resource, frozenset[Resource]] = {}
+        self._general: dict[tuple[OwnerName, TypeName], frozenset[Resource]] = {}
+        self._cycles: dict[Resource, tuple[Resource, ...]] = {}
+        self._merely_referenced: dict[Resource, Entry] = {}
         self._classes: dict[ClassName, GraceClass] = {}
         self._deleted: dict[bytes, Revision] = {}
         self._fresh: dict[Resource, Step | None] = {}
@@ -154,6 +161,23 @@ class Index:
         """What is due for this resource now, as far as the index knows."""
         entry = self._entries.get(resource)
         return entry.step if entry else None
+
+    def picture(self) -> Picture:
+        """What nobody holds and something refers to, as of this instant: where dead cycles are to be looked for."""
+        return [
+            (resource, [source.resource for source in entry.sources if source.resource != resource])
+            for resource, entry in self._merely_referenced.items()
+            if resource[:2] not in self._general
+        ]
+
+    def exists(self, resource: Resource) -> bool:
+        """Whether it has a record."""
+        entry = self._entries.get(resource)
+        return entry is not None and bool(entry.record)
+
+    def cycle_of(self, resource: Resource) -> tuple[Resource, ...]:
+        """With whom it was condemned, itself included; nobody, if alone or not at all."""
+        return self._cycles.get(resource, ())
 
     # --- views --------------------------------------------------------------------------------------------------
 
@@ -291,7 +315,9 @@ class Index:
     # --- resources ----------------------------------------------------------------------------------------------
 
     def _entry(self, key: Key) -> Entry:
-        resource = key.resource
+        return self._entry_of(key.resource)
+
+    def _entry_of(self, resource: Resource) -> Entry:
         entry = self._entries.get(resource)
         if entry is None:
             resource = Resource(OwnerName(intern(resource.owner)), TypeName(intern(resource.type)), resource.id)
@@ -313,9 +339,39 @@ class Index:
         entry.grace_class = ClassName(intern(record.grace_class) if record else "")
         entry.incarnation = record.incarnation if record else ""
         entry.creator = intern(record.creator) if record else ""
+        declared = references(record) if record and record.references else ()
+        if declared or entry.resource in self._declared:
+            self._declare(entry.resource, declared)
         self._reconsider(entry)
         self._reconsider_all(self._targets.get(entry.resource, ()))
         return True
+
+    def _declare(self, source: Resource, targets: Iterable[Resource]) -> None:
+        """What a record refers to, whether or not the keys that say so are there, too."""
+        declared = frozenset(self._entry_of(target).resource for target in targets)
+        before = self._declared.pop(source, frozenset())
+        if declared:
+            self._declared[source] = declared
+        for target in declared - before:
+            entry = self._entry_of(target)
+            if all(one.resource != source for one in entry.sources):
+                entry.sources = (*entry.sources, Source(source, ABSENT))
+                self._targets.setdefault(source, set()).add(target)
+                self._reconsider(entry)
+        for target in before - declared:
+            entry = self._entry_of(target)
+            self._drop_source(entry, source, ABSENT)
+            self._reconsider(entry)
+
+    def _drop_source(self, entry: Entry, source: Resource, known: Revision) -> None:
+        """Unless it was written meanwhile."""
+        entry.sources = tuple(one for one in entry.sources if one != (source, known))
+        if any(one.resource == source for one in entry.sources):
+            return
+        targets = self._targets.get(source, set())
+        targets.discard(entry.resource)
+        if not targets:
+            self._targets.pop(source, None)
 
     def _on_hold(self, key: Key, item: KeyValue, there: bool) -> bool:
         entry, holder = self._entry(key), key.holder
@@ -343,16 +399,15 @@ class Index:
         known = next((one for one in entry.sources if one.resource == source), None)
         if known is not None and item.mod_revision <= known.revision:
             return False
-        others = tuple(one for one in entry.sources if one is not known)
-        targets = self._targets.setdefault(source, set())
         if there:
+            others = tuple(one for one in entry.sources if one is not known)
             entry.sources = (*others, Source(source, item.mod_revision))
-            targets.add(entry.resource)
-        else:
-            entry.sources = others
-            targets.discard(entry.resource)
-        if not targets:
-            del self._targets[source]
+            self._targets.setdefault(source, set()).add(entry.resource)
+        elif known is not None and entry.resource in self._declared.get(source, ()):
+            others = tuple(one for one in entry.sources if one is not known)
+            entry.sources = (*others, Source(source, ABSENT))
+        elif known is not None:
+            self._drop_source(entry, source, known.revision)
         self._reconsider(entry)
         return True
 
@@ -360,11 +415,14 @@ class Index:
         entry = self._entry(key)
         if item.mod_revision <= entry.tombstone:
             return False
-        if there:
-            self._read(TombstoneRecord, item)  # only to list it if it cannot be read
+        record = self._read(TombstoneRecord, item) if there else None
         self._unfile(entry)
         entry.tombstone = item.mod_revision if there else ABSENT
+        before, cycle = self._cycles.pop(entry.resource, ()), resources(record.cycle) if record else ()
+        if cycle:
+            self._cycles[entry.resource] = cycle
         self._reconsider(entry)
+        self._reconsider_all({*before, *cycle} - {entry.resource})
         return True
 
     def _on_sweep(self, key: Key, item: KeyValue, there: bool) -> bool:
@@ -487,6 +545,8 @@ class Index:
 
     def _reconsider(self, entry: Entry) -> None:
         """Work out an entry's facts, and file it under its state, step and class."""
+        if entry.resource.id == EVERY:
+            self._generalize(entry)
         entry.facts = Facts(entry.sweep_state, self._grace_of(entry), self._holding_of(entry))
         state, step = LIFECYCLE[entry.facts]
         if entry.record or entry.tombstone or entry.sweep:
@@ -539,10 +599,17 @@ class Index:
         return each.grace_of(entry.tombstone) if each is not None else Grace.WAITING
 
     def _holding_of(self, entry: Entry) -> Holding:
+        self._merely_referenced.pop(entry.resource, None)
         if not entry.record or not entry.readable:
             return Holding.UNACCOUNTED
-        if any(self._exists(source.resource) for source in entry.sources if source.resource != entry.resource):
-            return Holding.HELD
+        own = self._held_by_itself(entry)
+        if not self._is_needed(entry):
+            return own
+        if own is Holding.UNHELD and not entry.tombstone and not entry.sweep:
+            self._merely_referenced[entry.resource] = entry
+        return Holding.HELD
+
+    def _held_by_itself(self, entry: Entry) -> Holding:
         holdings = {self._holding_by(hold, entry.tombstone) for hold in entry.holds}
         for decisive in (Holding.HELD, Holding.UNACCOUNTED):
             if decisive in holdings:
@@ -553,6 +620,37 @@ class Index:
             return Holding.PINNED
         return Holding.RESTLESS if Holding.RESTLESS in holdings else Holding.UNHELD
 
+    def _is_needed(self, entry: Entry) -> bool:
+        """By a resource that exists. Those that were condemned together with it do not count as long as all of them
+        still are; when one is not, none of them is to stay condemned."""
+        if not entry.sources and not self._general and not self._cycles:
+            return False  # nearly always
+        own, cycle = entry.resource, self._cycles.get(entry.resource, ())
+        if not all(self._stands(peer, entry.tombstone) for peer in cycle):
+            return True
+        if any(source != own and source not in cycle for source in self._general.get((own.owner, own.type), ())):
+            return True
+        referrers = (source.resource for source in entry.sources)
+        return any(source != own and source not in cycle and self.exists(source) for source in referrers)
+
+    def _stands(self, peer: Resource, tombstone: Revision) -> bool:
+        entry = self._entries.get(peer)
+        return entry is not None and entry.tombstone == tombstone
+
+    def _generalize(self, entry: Entry) -> None:
+        """Somebody refers to everything of a type, or does so no more."""
+        place = entry.resource.owner, entry.resource.type
+        existing = frozenset(source.resource for source in entry.sources if self.exists(source.resource))
+        if existing == self._general.get(place, frozenset()):
+            return
+        self._general[place] = existing
+        if not existing:
+            del self._general[place]
+        same = [one for one in self._entries.values() if (one.resource.owner, one.resource.type) == place]
+        for one in same:
+            if one is not entry:
+                self._reconsider(one)
+
     def _holding_by(self, hold: Hold, tombstone: Revision) -> Holding:
         if hold.released:
             return Holding.UNHELD
@@ -562,10 +660,6 @@ class Index:
         if hold.released is None or found is None or not found.roster or not found.readable:
             return Holding.UNACCOUNTED
         return Holding.RESTLESS if tombstone and found.roster > tombstone else Holding.UNHELD
-
-    def _exists(self, resource: Resource) -> bool:
-        entry = self._entries.get(resource)
-        return entry is not None and bool(entry.record)
 
     # --- reading ------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ guarded transactions compare again. Every doubt is a ``Keep`` with its reason: a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ from leasehold.protocol.records import (
     decode,
 )
 from leasehold.protocol.store import KeyValue
-from leasehold.protocol.transactions import EpochFound, HoldFound, Unheld
+from leasehold.protocol.transactions import EpochFound, HoldFound, Unheld, every, resources
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -42,7 +42,7 @@ class Evidence:
     armed: KeyValue | None = None
     holds: Mapping[Holder, KeyValue] = field(default_factory=dict)
     sources: Mapping[Resource, bool] = field(default_factory=dict)
-    """Inbound references, and whether the referring resource's record is there."""
+    """Inbound references (to every resource of its type, too), and whether the referring resource's record is there."""
     beacons: Mapping[Holder, KeyValue] = field(default_factory=dict)
     rosters: Mapping[Holder, KeyValue] = field(default_factory=dict)
     strangers: Sequence[bytes] = ()
@@ -77,31 +77,40 @@ class Ripe:
     epoch: EpochFound
 
 
-def unheld(evidence: Evidence) -> Condemnable | Keep:
-    """May it be condemned?"""
+ALONE: frozenset[Resource] = frozenset()
+
+
+def unheld(evidence: Evidence, within: frozenset[Resource] = ALONE) -> Condemnable | Keep:
+    """May it be condemned? References from ``within``, its cycle, are judged with the others of it."""
     if evidence.tombstone is not None:
         return Keep("condemned", f"a tombstone of revision {evidence.tombstone.mod_revision}")
-    return _abandoned(evidence)
+    return _abandoned(evidence, within)
 
 
-def ripe(evidence: Evidence, epochs: Iterable[Seen]) -> Ripe | Keep:
-    """May it be prepared for sweeping? ``epochs``: those of its class as the index has them."""
+def ripe(
+    evidence: Evidence, epochs: Callable[[ClassName], Iterable[Seen]], within: frozenset[Resource] = ALONE
+) -> Ripe | Keep:
+    """May it be prepared for sweeping? ``epochs``: those of a class as the index has them."""
     tombstone = evidence.tombstone
     if tombstone is None:
         return Keep("not-condemned")
-    found = _abandoned(evidence)
+    found = _abandoned(evidence, within)
     if isinstance(found, Keep):
         return found
     try:
         condemned = decode(TombstoneRecord, tombstone.value)
     except Unreadable as error:
         return Keep("unreadable-tombstone", str(error))
+    if frozenset(resources(condemned.cycle)) != within:
+        # Somebody may have held it by way of a member that is no more: only all of them together tell.
+        return Keep("broken-cycle", "it was condemned together with others that do not stand as they did")
     if condemned.incarnation != found.record.incarnation:
         return Keep("other-incarnation", f"condemned was {condemned.incarnation}")
     for hold in found.facts.holds:
         if not hold.released and hold.roster >= tombstone.mod_revision:
             return Keep("restless", f"{hold.holder} came back or ended after the tombstone")
-    epoch = _epoch_for(ClassName(found.record.grace_class), tombstone.mod_revision, epochs)
+    name = ClassName(found.record.grace_class)
+    epoch = _epoch_for(name, tombstone.mod_revision, epochs(name))
     if epoch is None:
         return Keep("in-grace")
     return Ripe(found.facts, found.record, found.armed, tombstone.mod_revision, epoch)
@@ -122,11 +131,12 @@ MAX_SOURCES = 12
 """Dangling references compared one by one; finishing a source deletes its references, so there are hardly ever any."""
 
 
-def _abandoned(evidence: Evidence) -> Condemnable | Keep:
+def _abandoned(evidence: Evidence, within: frozenset[Resource]) -> Condemnable | Keep:
     record = evidence.record
     if record is None:
         return Keep("no-record")
-    keep = _why_not_now(evidence)
+    sources = {one: there for one, there in evidence.sources.items() if one not in within and one != evidence.resource}
+    keep = _why_not_now(evidence, sources)
     if keep is not None:
         return keep
     holds = _judge_holds(evidence)
@@ -141,23 +151,22 @@ def _abandoned(evidence: Evidence) -> Condemnable | Keep:
     if evidence.armed is None:
         # Last, so that whoever takes a tombstone away is told the other reasons even then.
         return Keep("not-armed")
-    sources = tuple(source for source in evidence.sources if source != evidence.resource)
-    facts = Unheld(evidence.resource, record.mod_revision, evidence.revision, holds, sources)
+    facts = Unheld(evidence.resource, record.mod_revision, evidence.revision, holds, tuple(sources))
     return Condemnable(facts, known, evidence.armed.mod_revision)
 
 
-def _why_not_now(evidence: Evidence) -> Keep | None:
+def _why_not_now(evidence: Evidence, sources: Mapping[Resource, bool]) -> Keep | None:
     if evidence.sweep is not None:
         return Keep("being-swept")
     if evidence.pin is not None:
         return Keep("pinned")
     if evidence.strangers:
         return Keep("unreadable", f"a key that is not of this protocol: {evidence.strangers[0]!r}")
-    needed_by = [str(source) for source, there in evidence.sources.items() if there and source != evidence.resource]
+    needed_by = [str(source) for source, there in sources.items() if there]
     if needed_by:
         return Keep("referenced", f"by {needed_by[0]}")
-    if len(evidence.sources) > MAX_SOURCES:
-        return Keep("unaccounted", f"{len(evidence.sources)} references by resources that are not there")
+    if len(sources) > MAX_SOURCES:
+        return Keep("unaccounted", f"{len(sources)} references by resources that are not there")
     if not evidence.holds:
         return Keep("unaccounted", "no hold at all: absence permits nothing")
     return None
@@ -193,12 +202,12 @@ def read_evidence(
     keys: Keyspace, resource: Resource, revision: Revision, found: Mapping[bytes, KeyValue], armed: KeyValue | None
 ) -> Evidence:
     """Sort what a read returned, by key."""
-    holds, refs = keys.holds_of(resource), keys.refs_to(resource)
+    holds, refs, general = keys.holds_of(resource), keys.refs_to(resource), keys.refs_to(every(resource))
     held: dict[Holder, KeyValue] = {}
     sources: dict[Resource, bool] = {}
     strangers = []
     for key, item in found.items():
-        if key not in holds and key not in refs:
+        if key not in holds and key not in refs and key not in general:
             continue
         parsed = keys.parse(key)
         if parsed is None:

@@ -4,12 +4,12 @@ A rule says which call creates, uses or deletes which resource; an owner says ho
 deleted there. Nothing that decides over deletion has a default that deletes: ``mode`` starts as ``observe`` and
 ``held_by`` must be said, because a wrong one deletes customers' data.
 
-``owners``, ``proving``, ``interception`` and ``sources`` are the models; ``owner_nonsense``, ``rule_nonsense`` and
-``source_nonsense`` find what is wrong with them; ``rule_set`` puts both together.
+``owners``, ``proving``, ``interception`` and ``sources`` are the models; ``owner_nonsense``, ``rule_nonsense``,
+``source_nonsense`` and ``reference_nonsense`` find what is wrong with them; ``rule_set`` puts both together.
 """
 
 from leasehold.protocol.records import HolderKind
-from leasehold.protocol.rules.interception import Commit, GrpcMatch, Match, Mode, On, OnUnavailable, Rule
+from leasehold.protocol.rules.interception import Commit, GrpcMatch, Match, Mode, On, OnUnavailable, Reference, Rule
 from leasehold.protocol.rules.owners import (
     Calls,
     DeleteCall,
@@ -53,6 +53,7 @@ __all__ = [
     "Owner",
     "Precondition",
     "ReadCall",
+    "Reference",
     "Retries",
     "Rule",
     "RuleSet",

@@ -9,7 +9,7 @@ from leasehold.protocol.configuration import Seconds
 from leasehold.protocol.idempotency import IdempotencyKey
 from leasehold.protocol.names import ClassName
 from leasehold.protocol.records import HolderKind
-from leasehold.protocol.rules.sources import Model, Source
+from leasehold.protocol.rules.sources import Model, Side, Source
 
 
 class On(StrEnum):
@@ -81,6 +81,19 @@ class Match(Model, frozen=True):
         return (self.method,) if isinstance(self.method, str) else self.method
 
 
+class Reference(Model, frozen=True, rename={"side": "from"}):
+    """What a created resource needs, as far as its request or response tells: ids of one owner's type.
+
+    ``ids`` is a JMESPath expression over that body: one id, or a list of them. Where it finds nothing at all (not even
+    an empty list) nobody knows what is needed, and everything of the type is kept as long as the resource exists.
+    """
+
+    owner: str
+    type: str
+    ids: str
+    side: Side = Side.RESPONSE
+
+
 class Rule(Model, frozen=True):
     """One interception rule."""
 
@@ -102,6 +115,7 @@ class Rule(Model, frozen=True):
     incarnation: Source | None = None
     body_limit: int = 65536
     idempotency_key: IdempotencyKey | None = None
+    references: tuple[Reference, ...] = ()
 
     @property
     def grace_class(self) -> ClassName:

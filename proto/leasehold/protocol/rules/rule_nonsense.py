@@ -10,6 +10,7 @@ from leasehold.protocol.names import NAME_EXPECTED, is_name
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules.interception import Commit, GrpcMatch, Match, Mode, On, OnUnavailable, Rule
 from leasehold.protocol.rules.owners import Owner
+from leasehold.protocol.rules.reference_nonsense import reference_nonsense
 from leasehold.protocol.rules.source_nonsense import PROTO_NAME, source_nonsense, template_nonsense
 from leasehold.protocol.rules.sources import Source
 from leasehold.protocol.templates import BadTemplate, PathTemplate
@@ -28,6 +29,7 @@ def rule_nonsense(rule: Rule, owner: Owner | None) -> Iterator[tuple[str, str]]:
         if source is not None:
             yield from source_nonsense(field, source, _variables(rule.match.path))
             yield from _face_nonsense(field, source, rule.match, owner)
+    yield from reference_nonsense(rule)
     yield from _holding_nonsense(rule)
     yield from _key_nonsense(rule)
     if rule.id_pattern is not None:

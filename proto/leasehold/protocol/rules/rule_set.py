@@ -77,6 +77,8 @@ def warnings(rules: RuleSet) -> list[str]:
                 f"rule {rule.name}: mode {rule.mode} has no effect, nothing will be deleted: owner {owner.name} "
                 "declares no delete with precondition if-match or never-reused (or unsafe: true)"
             )
+        strangers = (one.owner for one in rule.references if rules.owner(one.owner) is None)
+        found += (f"rule {rule.name}: it refers to an owner that is not here, {name}" for name in strangers)
     return found
 
 

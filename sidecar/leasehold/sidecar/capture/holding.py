@@ -25,7 +25,7 @@ from leasehold.sidecar.capture.gate import Gate
 from leasehold.sidecar.capture.metrics_port import CallMetrics, Direction
 from leasehold.sidecar.capture.overtaking import Barrier
 from leasehold.sidecar.observe.body import FRAMING_ALLOWANCE
-from leasehold.sidecar.observe.events import Creation, Unusable
+from leasehold.sidecar.observe.events import Creation, Observation, Unusable
 from leasehold.sidecar.observe.exchanges import Concluded, Exchange, Intent, Matched
 from leasehold.sidecar.ports import Outcome, Registrar
 
@@ -144,6 +144,10 @@ class Holds:
         hold = self._start("response", barrier, mark.holding, lambda: self._release(hold))
         self._answers[mark.exchange] = hold
 
+    def _count_doubt(self, finding: Observation) -> None:
+        if isinstance(finding, Creation) and finding.doubt:
+            self._metrics.unusable(finding.rule.name, finding.doubt)
+
     def conclude(self, mark: Concluded) -> None:
         exchange = mark.exchange
         hold = self._answers.pop(exchange, None)
@@ -156,6 +160,7 @@ class Holds:
                 unknown = unknown or finding.reason == "aborted"
                 continue
             created = created or isinstance(finding, Creation)
+            self._count_doubt(finding)
             try:
                 future = self._registrar.observed(finding)
             except Exception:  # noqa: BLE001 - as above

@@ -161,6 +161,7 @@ class Cache:
             idle=longer(float(rule.idle_release or 0), self.state.holding(creation.resource, holder)),
             call=creation.call if intent is not None else None,
             intender=intent.holder if intent is not None else None,
+            references=creation.references,
         )
 
     def _use(self, use: Use, holder: Holder, since: str, now: float) -> Acquire | AlreadyHeld | Joined:

@@ -204,6 +204,12 @@ class Committer:
         if not batch:
             return
         guards = {item.guard: self._boot(item) for item in batch if item.guard is not None}
+        if len(batch) > 1 and not tx.fits(len(guards), members):
+            # Registrations that refer to much leave less room for others.
+            middle = len(batch) // 2
+            await self._commit(batch[:middle])
+            await self._commit(batch[middle:])
+            return
         began = self._clock.now()
         try:
             result = await self._ask(tx.batch(self._keys, guards, members))

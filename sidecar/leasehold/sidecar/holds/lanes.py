@@ -23,7 +23,7 @@ class Item:
     """An operation on its way, and what was learnt about it. Mutable: the hot path."""
 
     __slots__ = ("as_acquire", "began", "blocked", "dropped", "future", "guard", "late", "operation", "record",
-                 "seen", "tries")  # fmt: skip
+                 "references", "seen", "tries")  # fmt: skip
 
     def __init__(self, operation: Operation, future: asyncio.Future[Outcome], began: float) -> None:
         self.operation = operation
@@ -37,6 +37,8 @@ class Item:
         self.seen = Revision(0)
         self.record: ResourceRecord | None = None
         self.dropped: tuple[Resource, ...] = ()
+        self.references: tuple[Resource, ...] = ()
+        """What is to be recorded, where that is more than the operation says."""
         self.as_acquire = False
 
 

@@ -1,6 +1,7 @@
 """One operation: its member of a batch, and what the answer to it means. Pure.
 
     register --ok--> done        register --record there, same incarnation--> acquire (it is ours or a twin's)
+    register --the same, but it refers to more now--> register over what was seen, with the references of both
     register --record there, another incarnation--> register over what was seen, dropping its references
     register, intend --being swept--> later, until the sweep is over: a new incarnation needs its record
     acquire  --being swept--> too late        acquire --no record--> not ours (as a register's second try: register)
@@ -100,7 +101,7 @@ def _register(keys: Keyspace, item: Item, operation: Register, boot: Boot) -> Tx
         rule=operation.rule,
         grace_class=operation.grace_class,
         creator=operation.holder,
-        references=tuple((one.owner, one.type, one.id) for one in operation.references),
+        references=tuple((one.owner, one.type, one.id) for one in item.references or operation.references),
         trace=operation.trace,
         since=operation.since,
     )
@@ -163,16 +164,20 @@ def _judge_register(item: Item, operation: Register, result: TxnResult) -> Verdi
     if record is None:
         # Forgotten since we looked: begin anew. Or nothing is in its own way: one of its references is being swept.
         looked = item.as_acquire or item.seen
-        item.as_acquire, item.seen, item.dropped = False, Revision(0), ()
+        item.as_acquire, item.seen, item.dropped, item.references = False, Revision(0), (), ()
         return AGAIN if looked else LATER
     if record.mod_revision == item.seen:
         return LATER
     earlier = _decoded(record)
-    if earlier is not None and earlier.incarnation == operation.incarnation and operation.call is None:
+    known = () if earlier is None else tx.references(earlier)
+    same = earlier is not None and earlier.incarnation == operation.incarnation
+    if same and operation.call is None and set(operation.references) <= set(known):
         item.as_acquire = True
         return AGAIN
     item.as_acquire, item.seen = False, record.mod_revision
-    item.dropped = () if earlier is None else _dropped(earlier, operation)
+    # Of the very same thing nobody knows which of two answers was the last: it needs what either says.
+    item.references = tx.bounded((*known, *operation.references)) if same else ()
+    item.dropped = tuple(one for one in known if one not in (item.references or operation.references))
     return AGAIN
 
 
@@ -212,7 +217,3 @@ def _decoded(found: KeyValue) -> ResourceRecord | None:
         return decode(ResourceRecord, found.value)
     except Unreadable:
         return None
-
-
-def _dropped(earlier: ResourceRecord, operation: Register) -> tuple[Resource, ...]:
-    return tuple(one for one in tx.references(earlier) if one not in operation.references)

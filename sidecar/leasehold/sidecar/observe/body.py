@@ -1,4 +1,4 @@
-"""Collects one response body for extraction, up to a cap, and inflates it within the same cap. Pure."""
+"""Collects one body for extraction, up to a cap, and inflates it within the same cap. Pure."""
 
 from __future__ import annotations
 

@@ -20,6 +20,10 @@ class Creation(msgspec.Struct, frozen=True):
     incarnation: str
     call: CallId
     trace: str = ""
+    references: tuple[Resource, ...] = ()
+    """What it needs. Where that could not be read: everything of those types, and ``doubt`` says why."""
+    doubt: str = ""
+    """A metric label: ``references-unreadable`` or ``references-too-many``; empty: none."""
 
 
 class Use(msgspec.Struct, frozen=True):

@@ -23,8 +23,8 @@ class Exchange:
     """One request and its response."""
 
     __slots__ = (
-        "asked", "call", "candidates", "chosen", "collector", "h2c", "headers", "method", "sent", "stream", "target",
-        "trace",
+        "asked", "asking", "call", "candidates", "chosen", "collector", "h2c", "headers", "method", "sent", "stream",
+        "target", "trace",
     )  # fmt: skip
 
     def __init__(self, method: str, target: str, candidates: tuple[Candidate, ...] = NO_CANDIDATES) -> None:
@@ -45,6 +45,9 @@ class Exchange:
         self.chosen: tuple[Candidate, ...] = ()
         self.headers: dict[str, bytes] = {}
         self.collector: BodyCollector | None = None
+        """Of the response's body."""
+        self.asking: BodyCollector | None = None
+        """Of the request's body, where a rule wants to know what it refers to."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -107,6 +110,13 @@ Piece = bytes | Frame | Mark
 # Calls without candidates are all alike, and most calls are without: they share these two. Never written to.
 UNINTERESTING: Final = Exchange("", "")
 UNINTERESTING_HEAD: Final = Exchange("HEAD", "")
+
+
+def watch_request(exchange: Exchange, encoding: str) -> None:
+    """The request's head has come. Sets ``exchange.asking`` when its body has to be seen."""
+    wanting = [one.rule for one in exchange.candidates if one.compiled.extractor.needs_request]
+    if wanting and can_decode(encoding):
+        exchange.asking = BodyCollector(max(rule.body_limit for rule in wanting), encoding)
 
 
 def intent_of(
@@ -200,6 +210,7 @@ def parse_headers(head: bytes) -> dict[str, bytes]:
 
 def _conclude(exchange: Exchange, findings: tuple[Observation | Unusable, ...]) -> Concluded:
     exchange.candidates = NO_CANDIDATES
+    exchange.asking = None
     return Concluded(exchange, findings)
 
 
@@ -212,7 +223,22 @@ def _finding(exchange: Exchange, candidate: Candidate, document: object, missing
     if document is None and extractor.id_in_body:
         return Unusable(candidate.rule, missing)
     path = path_of(exchange.target)
-    return extractor.read(Answer(path, candidate.variables, exchange.headers, document, exchange.call, exchange.trace))
+    return extractor.read(
+        Answer(
+            path, candidate.variables, exchange.headers, document, exchange.call, exchange.trace,
+            asked=_asked(exchange) if extractor.needs_request else None,
+        )
+    )  # fmt: skip
+
+
+def _asked(exchange: Exchange) -> object:
+    """The request's body. ``None`` where it cannot be read, or has not come whole: half of one is not JSON."""
+    if exchange.asking is None:
+        return None
+    try:
+        return decode_json(exchange.asking.finish())
+    except (BodyUnreadable, ValueError):
+        return None
 
 
 def _found(

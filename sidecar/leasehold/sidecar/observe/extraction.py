@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Final, cast
 
 import jmespath
-import jmespath.exceptions
 import jmespath.parser
 import msgspec
 from google.protobuf.descriptor import MethodDescriptor
@@ -23,31 +22,14 @@ from leasehold.protocol.protobuf import NamedField, Unreadable, read_numbered
 from leasehold.protocol.requests import RequestTemplate
 from leasehold.protocol.rules import Message, On, Owner, Rule, Side, Source
 from leasehold.protocol.templates import PathTemplate, UnsafeId
+from leasehold.sidecar.observe.checks import CONTROL, NoId, as_text, check, search
 from leasehold.sidecar.observe.events import Creation, Deletion, Observation, Unusable, Use
+from leasehold.sidecar.observe.references import Referring, read_references
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _ORIGIN: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
-_UNSEARCHABLE: Final = (
-    jmespath.exceptions.JMESPathError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-"""What JMESPath functions let through when the data is not what they were written for."""
-
 
 _PLAIN: Final = re.compile(rf"[A-Za-z0-9_-][A-Za-z0-9._~-]{{0,{MAX_ID_BYTES - 1}}}")
 """What ids nearly always look like: safe in any path, so that no other check needs to look at them."""
-
-
-class _NoId(Exception):
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -61,6 +43,8 @@ class Answer(msgspec.Struct, frozen=True):
     call: CallId
     trace: str
     messages: Mapping[Side, bytes] = MappingProxyType({})
+    asked: object = None
+    """The request's JSON body, where a rule asked for it and it could be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +70,9 @@ class _Place:
         )
 
     def read(self, answer: Answer) -> str:
-        """Raises ``_NoId``."""
+        """Raises ``NoId``."""
         if self.fields is not None:
-            return _from_value(_walk(answer.document, self.fields))
+            return as_text(_walk(answer.document, self.fields))
         if self.expression is not None:
             return _from_json(self.expression, answer.document)
         if self.source.grpc is not None:
@@ -107,11 +91,13 @@ class Extractor:
     needs_body: bool
     id_in_message: Side | None
     needs_messages: frozenset[Side]
+    needs_request: bool
     _id: _Place
     _incarnation: _Place | None
     _id_pattern: re.Pattern[str] | None
     _delete_path: PathTemplate | None
     _delete_request: RequestTemplate | None
+    _references: tuple[Referring, ...]
 
     @classmethod
     def compile(cls, rule: Rule, owner: Owner, method: MethodDescriptor | None = None) -> Extractor:
@@ -122,27 +108,33 @@ class Extractor:
         return cls(
             rule,
             rule.id.json is not None,
-            any(source is not None and source.json is not None for source in (rule.id, rule.incarnation)),
+            any(source is not None and source.json is not None for source in (rule.id, rule.incarnation))
+            or any(reference.side is Side.RESPONSE for reference in rule.references),
             None if rule.id.grpc is None else rule.id.grpc.side,
             frozenset(message.side for message in messages),
+            any(reference.side is Side.REQUEST for reference in rule.references),
             _Place.compile(rule.id, method),
             None if rule.incarnation is None else _Place.compile(rule.incarnation, method),
             None if rule.id_pattern is None else re.compile(rule.id_pattern),
             None if delete is None or delete.grpc is not None else PathTemplate.compile(delete.path),
             None if delete is None or delete.grpc is None else RequestTemplate.compile(delete.grpc.request),
+            tuple(map(Referring.compile, rule.references)),
         )
 
     def read(self, answer: Answer) -> Observation | Unusable:
         """What the call meant. Never raises."""
         try:
             resource = self._resource(self._id.read(answer))
-        except _NoId as refused:
+        except NoId as refused:
             return Unusable(self.rule, refused.reason)
         if self.rule.on is On.USE:
             return Use(self.rule, resource)
         if self.rule.on is On.DELETE:
             return Deletion(self.rule, resource)
-        return Creation(self.rule, resource, self._incarnation_in(answer), answer.call, answer.trace)
+        references, doubt = read_references(self._references, answer.document, answer.asked)
+        return Creation(
+            self.rule, resource, self._incarnation_in(answer), answer.call, answer.trace, references, doubt
+        )  # fmt: skip
 
     def known_before(self, variables: Mapping[str, str] | None) -> Resource | None:
         """The resource, where the request alone names it."""
@@ -150,38 +142,38 @@ class Extractor:
             return None
         try:
             return self._resource(_from_path(self.rule.id.path, variables))
-        except _NoId:
+        except NoId:
             return None
 
     def _resource(self, text: str) -> Resource:
         plain = _PLAIN.fullmatch(text) is not None
         if not plain:
-            _check(text)
+            check(text)
         if self._id_pattern is not None and self._id_pattern.fullmatch(text) is None:
-            raise _NoId("pattern")
+            raise NoId("pattern")
         if self._delete_path is not None and "/" in text and not self._delete_path.spans_segments:
             # It could be encoded, but owners and the proxies before them disagree on what %2F means.
-            raise _NoId("unsafe-path")
+            raise NoId("unsafe-path")
         try:
             if self._delete_path is not None and not plain:
                 self._delete_path.expand({"id": text})
             if self._delete_request is not None:
                 self._delete_request.check(text)
         except UnsafeId as error:
-            raise _NoId("unsafe-path") from error
+            raise NoId("unsafe-path") from error
         return Resource(OwnerName(self.rule.owner), TypeName(self.rule.type), ResourceId(text))
 
     def _incarnation_in(self, answer: Answer) -> str:
         if self._incarnation is not None:
             try:
                 uid = self._incarnation.read(answer)
-                _check(uid)
-            except _NoId:
+                check(uid)
+            except NoId:
                 pass  # the next best sign will do
             else:
                 return f"uid:{uid}"
         etag = _text(answer.headers.get("etag", b""))
-        if etag and not _CONTROL.search(etag) and len(etag) <= MAX_ID_BYTES:
+        if etag and not CONTROL.search(etag) and len(etag) <= MAX_ID_BYTES:
             return f"etag:{etag}"
         return f"call:{answer.call}"
 
@@ -195,11 +187,7 @@ def decode_json(body: bytes) -> object:
 
 
 def _from_json(expression: jmespath.parser.ParsedResult, document: object) -> str:
-    try:
-        value = expression.search(document)
-    except _UNSEARCHABLE as error:
-        raise _NoId("no-id") from error
-    return _from_value(value)
+    return as_text(search(expression, document))
 
 
 def _fields(parsed: Mapping[str, object]) -> tuple[str, ...] | None:
@@ -219,19 +207,6 @@ def _walk(document: object, fields: Iterable[str]) -> object:
     return document
 
 
-def _from_value(value: object) -> str:
-    if value is None:
-        raise _NoId("no-id")
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return str(value)
-        except ValueError as error:  # thousands of digits
-            raise _NoId("too-long") from error
-    raise _NoId("not-text")
-
-
 def _named(message: Message, method: MethodDescriptor) -> NamedField | None:
     if message.numbers is not None:
         return None
@@ -243,7 +218,7 @@ def _named(message: Message, method: MethodDescriptor) -> NamedField | None:
 def _from_message(place: Message, named: NamedField | None, answer: Answer) -> str:
     message = answer.messages.get(place.side)
     if message is None:
-        raise _NoId("no-id")
+        raise NoId("no-id")
     numbers = place.numbers
     value: int | str | bytes | None
     try:
@@ -252,40 +227,40 @@ def _from_message(place: Message, named: NamedField | None, answer: Answer) -> s
         elif named is not None:
             value = named.read(message)
         else:
-            raise _NoId("no-descriptor")
+            raise NoId("no-descriptor")
     except Unreadable as error:
-        raise _NoId("body-unreadable") from error
+        raise NoId("body-unreadable") from error
     if value is None:
-        raise _NoId("no-id")
+        raise NoId("no-id")
     text = _text(value) if isinstance(value, bytes) else str(value)
     if text is None:
-        raise _NoId("not-utf8")
+        raise NoId("not-utf8")
     return text
 
 
 def _from_header(name: str, pattern: PathTemplate | None, answer: Answer) -> str:
     raw = answer.headers.get(name.lower())
     if raw is None:
-        raise _NoId("no-id")
+        raise NoId("no-id")
     text = _text(raw)
     if text is None:
-        raise _NoId("not-utf8")
+        raise NoId("not-utf8")
     if pattern is None:
         return text
     try:
         found = pattern.match(_location_path(text, answer.path))
     except UnsafeId as error:
-        raise _NoId("unsafe-path") from error
+        raise NoId("unsafe-path") from error
     if found is None:
-        raise _NoId("no-id")
+        raise NoId("no-id")
     return found["id"]
 
 
 def _from_path(name: str | None, variables: Mapping[str, str] | None) -> str:
     if variables is None:
-        raise _NoId("unsafe-path")
+        raise NoId("unsafe-path")
     if name is None or name not in variables:
-        raise _NoId("no-id")
+        raise NoId("no-id")
     return variables[name]
 
 
@@ -305,14 +280,3 @@ def _text(raw: bytes) -> str | None:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         return None
-
-
-def _check(text: str) -> None:
-    if not text:
-        raise _NoId("empty")
-    if _SURROGATE.search(text):
-        raise _NoId("not-utf8")
-    if len(text.encode()) > MAX_ID_BYTES:
-        raise _NoId("too-long")
-    if _CONTROL.search(text):
-        raise _NoId("control-characters")

@@ -227,11 +227,7 @@ class RequestReader(Reader):
     def _expect_body(self, head: bytes) -> None:
         lower = head.lower()
         if b"\r\ntransfer-encoding:" in lower:
-            judge = Judge()
-            parser = HttpRequestParser(judge)
-            parser.feed_data(_CHUNKED_HEAD)  # of the head all else is judged already
-            self.expect = Expect.CHUNKED
-            self._chunks = Chunks(parser, judge)
+            self._expect_chunked(Judge())
         elif b"\r\ncontent-length:" in lower:
             self._expect_sized(head, lower)
 
@@ -246,6 +242,18 @@ class RequestReader(Reader):
         super()._end()
         if self.upgrade:
             self.expect = Expect.UPGRADE
+
+    def collect(self, sink: Sink) -> None:
+        """Directly after a head: let ``sink`` have the body of this message, without its chunking."""
+        self._body = sink
+        if self.expect is Expect.CHUNKED:
+            self._expect_chunked(CollectingJudge(sink))
+
+    def _expect_chunked(self, judge: Judge) -> None:
+        parser = HttpRequestParser(judge)
+        parser.feed_data(_CHUNKED_HEAD)  # of the head all else is judged already
+        self.expect = Expect.CHUNKED
+        self._chunks = Chunks(parser, judge)
 
     def resume(self) -> None:
         """The upgrade was declined: HTTP/1 goes on."""

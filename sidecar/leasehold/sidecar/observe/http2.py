@@ -31,6 +31,7 @@ from leasehold.sidecar.observe.exchanges import (
     intent_of,
     nothing_in,
     unfinished,
+    watch_request,
 )
 from leasehold.sidecar.observe.frames import (
     ACK,
@@ -79,7 +80,9 @@ class RestCall:
         self.exchange = exchange
 
     def request_content(self, data: bytes) -> None:
-        """What it sends does not matter."""
+        """What it sends matters where a rule wants to know what it refers to."""
+        if self.exchange.asking is not None:
+            self.exchange.asking.add(data)
 
     def answered(self, block: Block, *, ended: bool) -> Sequence[Mark]:
         """The response's headers."""
@@ -344,6 +347,7 @@ class Http2Observer:
         exchange.asked = reader.ended
         exchange.call = self._new_call()
         exchange.trace = block.get(b"traceparent")[:MAX_TRACE].decode("ascii", "replace")
+        watch_request(exchange, block.get(b"content-encoding").lower().decode("latin-1"))
         grpc = candidates[0].rule.match.grpc is not None
         self._calls[stream] = GrpcCall(exchange, block) if grpc else RestCall(exchange)
         return intent_of(exchange, block.values, partial(self._obstacle, block))

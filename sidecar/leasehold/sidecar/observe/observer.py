@@ -37,6 +37,7 @@ from leasehold.sidecar.observe.exchanges import (
     intent_of,
     parse_headers,
     unfinished,
+    watch_request,
 )
 from leasehold.sidecar.observe.familiar import MAX_HEAD, Heads, keep
 from leasehold.sidecar.observe.frames import PREFACE, asks_for_http2, opens_http2
@@ -221,8 +222,14 @@ class Observer:
         exchange.call = self._new_call()
         trace = header(head, head.lower(), b"traceparent") or b""
         exchange.trace = trace[:MAX_TRACE].decode("ascii", "replace")
+        self._watch(exchange, head)
         said = partial(headers, head, head.lower())
         return [*routing, *intent_of(exchange, said, lambda _: "" if whole else "head-gone")]
+
+    def _watch(self, exchange: Exchange, head: bytes) -> None:
+        watch_request(exchange, (header(head, head.lower(), b"content-encoding") or b"").lower().decode("latin-1"))
+        if exchange.asking is not None and self._requests.midway:
+            self._requests.collect(exchange.asking)
 
     def _rules_for(self, head: bytes, target: bytes) -> OwnerRules | None:
         matcher = self._rules.matcher
