@@ -17,7 +17,7 @@ from leasehold.control_plane.core.verdict import Condemnable, Evidence, Keep, Ri
 from leasehold.control_plane.crew import Again, Done, Outcome
 from leasehold.control_plane.cycles import Cycles
 from leasehold.control_plane.metrics import Metrics
-from leasehold.control_plane.owners.outcome import Verdict
+from leasehold.control_plane.owners.outcome import Answer, Verdict
 from leasehold.control_plane.owners.verifier import Verifier
 from leasehold.control_plane.ticking import written_now
 from leasehold.control_plane.witness import Witness
@@ -114,7 +114,7 @@ class Reaper:
         standing = self._index.policy.of(resource, found.record.rule)
         if not standing.may_sweep:
             return Done()
-        kept = await self._asked(resource, evidence)
+        kept = await self._against(resource, evidence, await self._verifier.ask(resource))
         if kept is not None:
             return kept
         by = self._authority(found.armed)
@@ -124,16 +124,16 @@ class Reaper:
         if not self._cycles.may_sweep(found):
             return Done()
         for one in found:
-            # In use is one of them, and so are all. Taking its tombstone away, which is of the same transaction as
-            # ``evidence``'s, ends the cycle's grace.
-            kept = await self._asked(one.facts.resource, evidence)
+            # If one is in use, so are all. Its tombstone is of the same transaction as ``evidence``'s; taking it away
+            # ends the grace of the whole cycle.
+            answer = await self._verifier.ask_patiently(one.facts.resource)
+            kept = await self._against(one.facts.resource, evidence, answer)
             if kept is not None:
                 return kept
         return await self._cycles.prepare(found)
 
-    async def _asked(self, resource: Resource, evidence: Evidence) -> Outcome | None:
-        """What the owner has against it, if it can be asked and has something."""
-        answer = await self._verifier.ask(resource)
+    async def _against(self, resource: Resource, evidence: Evidence, answer: Answer | None) -> Outcome | None:
+        """What comes of it if the owner, being asked, has something against it."""
         if answer is None:
             return None
         if answer.verdict is Verdict.IN_USE:

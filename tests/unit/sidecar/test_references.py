@@ -211,7 +211,14 @@ def test_whatever_is_in_a_body_nothing_raises_and_every_target_can_have_a_key(do
     [
         ('[{owner: store, type: blob, ids: "a["}]', "create", "references[0].ids"),
         ('[{owner: "a b", type: blob, ids: a}]', "create", "references[0].owner"),
-        ("[" + ", ".join(['{owner: store, type: blob, ids: a}'] * 9) + "]", "create", "at most 8"),
+        ('[{owner: store, type: "a/b", ids: a}]', "create", "references[0].type"),
+        ('[{owner: store, type: blob, ids: ""}]', "create", "references[0].ids"),
+        ('[{owner: store, type: blob}]', "create", "references[0]"),
+        ('[{owner: store, type: blob, ids: a, from: header}]', "create", "references[0].from"),
+        ('[{owner: store, type: blob, ids: a, pattern: b}]', "create", "pattern"),
+        ('{owner: store, type: blob, ids: a}', "create", "references"),
+        ("[" + ", ".join(f"{{owner: store, type: blob, ids: a{n}}}" for n in range(9)) + "]", "create", "at most 8"),
+        ('[{owner: store, type: blob, ids: a}, {owner: store, type: blob, ids: a}]', "create", "references[1]"),
         (PARTS, "use", "only a creation"),
     ],
 )  # fmt: skip
@@ -223,3 +230,11 @@ def test_nonsense_is_refused_where_it_stands(references: str, on: str, told: str
 
 def test_an_owner_that_is_not_in_the_file_is_worth_a_warning() -> None:
     assert any("other" in one for one in warnings(rules("[{owner: other, type: blob, ids: a}]")))
+
+
+def test_a_type_that_nothing_creates_is_worth_a_warning_that_names_what_there_is() -> None:
+    """A slip in a type's name refers to what nobody records: it would keep nothing, and nobody would notice."""
+    (warning,) = warnings(rules("[{owner: store, type: manifest, ids: a}, {owner: store, type: manfest, ids: b}]"))
+    assert "rule compose: references[1].type" in warning
+    assert "store/manfest" in warning
+    assert warning.endswith("rules create manifest there")
