@@ -112,6 +112,31 @@ def test_one_id_that_is_none_does_not_hide_the_others() -> None:
     assert found.references == blobs("*")
 
 
+SHAPED = """
+owners: [{name: store, hosts: ["store.test"], endpoint: "http://store.test"}]
+rules:
+  - {name: blob, owner: store, type: blob, on: create, match: {method: POST, path: /b, status: [201]}, id: {json: id},
+     held_by: process, id_pattern: "[0-9]+"}
+  - {name: compose, owner: store, type: manifest, on: create, id: {json: id}, held_by: process,
+     match: {method: POST, path: "/v1/manifests", status: [201]},
+     references: [{owner: store, type: blob, ids: "parts[].blob_id"}]}
+"""
+
+
+def test_what_cannot_be_the_id_of_anything_recorded_refers_to_everything_of_the_type() -> None:
+    """A link instead of an id, say: referring to it alone would keep nothing."""
+    known = load_rules(SHAPED, "rules.yaml", {})
+    answer = [{"blob_id": "7"}, {"blob_id": "/v1/blobs/8"}]
+    response = message("HTTP/1.1 201 Created", json.dumps({"id": "m", "parts": answer}).encode())
+    found = observed(known, asking(b"{}"), response)
+    assert found.references == blobs("*")
+    assert found.doubt == "references-unreadable"
+    fine = message("HTTP/1.1 201 Created", json.dumps({"id": "m", "parts": answer[:1]}).encode())
+    assert observed(known, asking(b"{}"), fine).references == blobs("7")
+    loose = load_rules(SHAPED.replace(', id_pattern: "[0-9]+"', ""), "rules.yaml", {})
+    assert observed(loose, asking(b"{}"), response).references == blobs("7", "/v1/blobs/8"), "any id may be"
+
+
 def test_one_id_may_stand_alone() -> None:
     one = rules('[{owner: store, type: blob, ids: "blob"}, {owner: other, type: base, ids: "base || `[]`"}]')
     assert observed(one, asking(b"{}"), answering({"id": "m", "blob": "b"})).references == blobs("b")
