@@ -189,6 +189,19 @@ async def test_what_is_closed_leaves_nothing_behind(protocol: Protocol) -> None:
     assert not await protocol.left_of(IT)
 
 
+async def test_what_a_leftover_may_need_is_written_down_with_it_and_is_condemned_no_more(protocol: Protocol) -> None:
+    keys, part = protocol.keys, resource("part")
+    needing = record(tx.every(part), incarnation="call:call")
+    it = await crashed(protocol)
+    resolve = intents.resolve(keys, protocol.by, it.found, IT, needing, FOUND_HOLD)
+    adopt = intents.adopt(keys, protocol.by, resource("orphan"), needing, RELEASED)
+    for source, txn in ((IT, resolve), (resource("orphan"), adopt)):
+        await put(protocol, keys.tombstone(part))
+        assert (await protocol.run(txn)).succeeded
+        assert await protocol.etcd.get(keys.ref(tx.every(part), source), deadline=5) is not None
+        assert await protocol.etcd.get(keys.tombstone(part), deadline=5) is None
+
+
 async def test_the_inventory_never_says_that_somebody_holds(protocol: Protocol) -> None:
     with pytest.raises(ValueError, match="released"):
         intents.adopt(protocol.keys, protocol.by, IT, record(), FOUND_HOLD)

@@ -83,19 +83,20 @@ class ControlPlane:
         self.brake = Brake(client, client, keys, index, clock, replica=config.replica, deadline=deadline)
         self.owners = Owners(index.policy, clock, connect)
         verifier = Verifier(self.owners, clock, metrics)
-        witness = Witness(client, keys, index, deadline=deadline)
-        self.cycles = Cycles(
-            client, keys, index, witness, clock, self.leadership.authority, metrics, deadline=deadline,
-            every_seconds=config.cycle_seconds, opens=self._may_condemn,
-        )  # fmt: skip
-        reaper = Reaper(
-            client, keys, index, witness, self.leadership.authority, metrics, verifier, self.cycles,
-            deadline=deadline, may_prepare=self._may_prepare_now,
-        )  # fmt: skip
         graces = Graces(client, client, keys, index, clock, self.leadership.authority_of_class, deadline=deadline)
         sweeper = Sweeper(
             client, keys, index, clock, self.leadership, self.owners, Graves(client, clock, deadline=deadline), metrics,
             verifier, deadline=deadline, jitter=jitter, opens=self._may_prepare,
+        )  # fmt: skip
+        witness = Witness(client, keys, index, deadline=deadline)
+        self.cycles = Cycles(
+            client, keys, index, witness, clock, self.leadership.authority, metrics, deadline=deadline,
+            every_seconds=config.cycle_seconds, opens=self._may_condemn,
+            patience=sweeper.patience,
+        )  # fmt: skip
+        reaper = Reaper(
+            client, keys, index, witness, self.leadership.authority, metrics, verifier, self.cycles,
+            deadline=deadline, may_prepare=self._may_prepare_now,
         )  # fmt: skip
         roster = Roster(
             client, keys, index, clock, self.leadership.authority_of_tenant, metrics, deadline=deadline,

@@ -33,7 +33,7 @@ from leasehold.control_plane.writing import Refused, put_guarded
 from leasehold.protocol import cycles as tx
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.keyspace import Keyspace
-from leasehold.protocol.names import Resource
+from leasehold.protocol.names import Instant, Resource
 from leasehold.protocol.ports import Clock, Store
 from leasehold.protocol.records import SweepRecord, SweepState, TombstoneRecord
 from leasehold.protocol.transactions import Authority
@@ -58,10 +58,13 @@ class Cycles:
         deadline: float,
         every_seconds: float,
         opens: Gate,
+        patience: Callable[[Resource], float],
     ) -> None:
         self._store, self._keys, self._index, self._witness = store, keys, index, witness
         self._clock, self._authority, self._metrics = clock, authority, metrics
         self._deadline, self._every_seconds, self._opens = deadline, every_seconds, opens
+        self._patience = patience
+        self._left_alone: dict[frozenset[Resource], Instant] = {}
         self.too_large = 0
         """Cycles that the last search found and no transaction can hold: kept for ever, unless somebody breaks them."""
 
@@ -76,6 +79,7 @@ class Cycles:
         if not self._may_begin():
             return
         found = await asyncio.to_thread(unreached_cycles, self._index.picture())
+        self._leave_alone(found)
         outcomes: Counter[str] = Counter()
         for cycle in found:
             if not self._may_begin():
@@ -96,6 +100,8 @@ class Cycles:
         return "failed"
 
     async def _condemn(self, cycle: Cycle) -> str:
+        if self._left_alone[frozenset(cycle.members)] > self._clock.now():
+            return "refused-before"
         if any(map(self._index.exists, cycle.outside)):
             return "referenced"
         if len(cycle.members) > tx.MAX_MEMBERS:
@@ -109,7 +115,7 @@ class Cycles:
         return await self._put_tombstones(found)
 
     async def _put_tombstones(self, found: Sequence[Condemnable]) -> str:
-        by = self._authority(found[0].facts.resource, found[0].armed)
+        by = self._authority_over(found)
         if by is None:
             return "not-ours"
         revision, names = found[0].facts.revision, _names(found)
@@ -138,7 +144,7 @@ class Cycles:
         """Decide that they will be swept: nobody held any of them, or led to them, for one whole grace."""
         if not self.may_sweep(found):
             return Done()
-        by = self._authority(found[0].facts.resource, found[0].armed)
+        by = self._authority_over(found)
         if by is None:
             return Again()
         sweeps, epochs = _sweeps(found, by), {one.facts.resource: one.epoch for one in found}
@@ -155,6 +161,20 @@ class Cycles:
         return Done()
 
     # --- parts --------------------------------------------------------------------------------------------------
+
+    def _authority_over(self, found: Sequence[Condemnable | Ripe]) -> Authority | None:
+        """In whose name all of them are condemned and prepared: that of the first one, whose turn is everybody's."""
+        return self._authority(found[0].facts.resource, found[0].armed)
+
+    def _leave_alone(self, found: Sequence[Cycle]) -> None:
+        """What was found for the first time since its owner refused to delete a member is given a rest, as that member
+        would be if it stood alone."""
+        now, before = Instant(self._clock.now()), self._left_alone
+        self._left_alone = {}
+        for cycle in found:
+            members = frozenset(cycle.members)
+            wait = max(map(self._patience, members))
+            self._left_alone[members] = before.get(members, Instant(now + wait))
 
     def _may_begin(self) -> bool:
         opens = self._opens()

@@ -82,7 +82,8 @@ class Finds:
             log.warning("orphan_unusable", resource=str(resource), problem=problem)
             return
         incarnation = item.incarnation or f"listed:{by.fence}"
-        record = ResourceRecord(incarnation, name, standing.rule.grace_class, tx.LISTED, since=written_now())
+        needs = self._index.policy.unread_of(owner.name, kind)
+        record = ResourceRecord(incarnation, name, standing.rule.grace_class, tx.LISTED, needs, since=written_now())
         hold = HoldRecord("", 0, "inventory", written_now(), released=True)
         txn = tx.adopt(self._keys, by, resource, record, hold)
         if isinstance(await put_guarded(self._store, txn, deadline=self._deadline), Written):

@@ -21,6 +21,7 @@ import structlog
 
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.intents import Inquiries, Over, over
+from leasehold.control_plane.core.policy import unread
 from leasehold.control_plane.leadership import TenantsAuthority
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.owners.lookup import Found, NotThere, Question, Unclear, question, understood
@@ -166,7 +167,9 @@ class Resolver:
         if await self._store.get(self._keys.record(resource), deadline=self._deadline) is not None:
             txn, outcome = tx.recorded(self._keys, by, intent, resource), "recorded-already"
         else:
-            record = ResourceRecord(found.incarnation, rule.name, rule.grace_class, case.holder, since=written_now())
+            record = ResourceRecord(
+                found.incarnation, rule.name, rule.grace_class, case.holder, unread((rule,)), since=written_now()
+            )
             hold = HoldRecord("", 0, f"intent {case.call}", written_now())
             txn, outcome = tx.resolve(self._keys, by, intent, resource, record, hold, held), "found"
         key = self._keys.intent(case.holder, case.call)

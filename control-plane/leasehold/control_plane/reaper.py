@@ -18,7 +18,7 @@ from leasehold.control_plane.crew import Again, Done, Outcome
 from leasehold.control_plane.cycles import Cycles
 from leasehold.control_plane.leadership import AuthorityFor
 from leasehold.control_plane.metrics import Metrics
-from leasehold.control_plane.owners.outcome import Verdict
+from leasehold.control_plane.owners.outcome import Answer, Verdict
 from leasehold.control_plane.owners.verifier import Verifier
 from leasehold.control_plane.ticking import written_now
 from leasehold.control_plane.witness import Witness
@@ -116,7 +116,7 @@ class Reaper:
         standing = self._index.policy.of(resource, found.record.rule)
         if not standing.may_sweep:
             return Done()
-        kept = await self._asked(resource, evidence, resource)
+        kept = await self._against(resource, resource, evidence, await self._verifier.ask(resource))
         if kept is not None:
             return kept
         by = self._authority(resource, found.armed)
@@ -128,24 +128,28 @@ class Reaper:
         if not self._cycles.may_sweep(found):
             return Done()
         for one in found:
-            # In use is one of them, and so are all: without the first one's tombstone the cycle's grace ends.
-            kept = await self._asked(one.facts.resource, evidence, found[0].facts.resource)
+            answer = await self._verifier.ask_patiently(one.facts.resource)
+            kept = await self._against(one.facts.resource, found[0].facts.resource, evidence, answer)
             if kept is not None:
                 return kept
         return await self._cycles.prepare(found)
 
-    async def _asked(self, resource: Resource, evidence: Evidence, first: Resource) -> Outcome | None:
-        """What the owner has against it, if it can be asked and has something. ``first``: whose tombstone is in
-        ``evidence``, and in whose shard we act: the first of its cycle, or ``resource`` itself."""
-        answer = await self._verifier.ask(resource)
+    async def _against(
+        self, asked: Resource, first: Resource, evidence: Evidence, answer: Answer | None
+    ) -> Outcome | None:
+        """What comes of it if the owner, being asked about one resource, has something against it.
+
+        ``first`` is whose tombstone ``evidence`` has, and in whose shard we act: the first of its cycle, or the one
+        itself. If one of a cycle is in use, so are all: without the first one's tombstone the grace of all ends.
+        """
         if answer is None:
             return None
         if answer.verdict is Verdict.IN_USE:
-            self._metrics.vetoed.labels(resource.owner, "prepare").inc()
+            self._metrics.vetoed.labels(asked.owner, "prepare").inc()
             return await self._revive(first, evidence, Keep("in-use", answer.detail))
         if answer.verdict is not Verdict.NOT_IN_USE:
-            log.info("unverified", resource=str(resource), verdict=answer.verdict, detail=answer.detail)
-            return self._keep("prepare", resource, Keep("unverified", answer.detail))
+            log.info("unverified", resource=str(asked), verdict=answer.verdict, detail=answer.detail)
+            return self._keep("prepare", first, Keep("unverified", answer.detail))
         # Asking takes time, in which a gap may have begun. What etcd held is compared by the transaction anyway.
         return None if self._may_prepare(first) else Again()
 

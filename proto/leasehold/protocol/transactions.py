@@ -12,7 +12,7 @@ Failure branches read what the caller needs to tell why it was refused. Every tr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leasehold.protocol.keyspace import Family, Keyspace
@@ -174,12 +174,7 @@ def register(
     ]
     if call is not None:
         then.append(Delete(keys.intent(intender or holder, call)))
-    for target in targets:
-        then.append(Put(keys.ref(target, resource), b"{}"))
-        if target.id == EVERY:
-            then.append(Delete(keys.tombstones_of(target.owner, target.type)))
-        elif target != resource:
-            then.append(Delete(keys.tombstone(target)))
+    then += _refer(keys, resource, targets)
     then.extend(Delete(keys.ref(target, resource)) for target in dropped)
     return Txn(compares, _nested(then), (Get(record_key), Get(sweep)))
 
@@ -664,6 +659,16 @@ def _nobody_holds(keys: Keyspace, by: Authority, facts: Unheld) -> list[Compare]
         compares += (absent(keys.beacon(holder)) for holder in facts.holders)
     compares += (absent(keys.record(source)) for source in facts.sources)
     return compares
+
+
+def _refer(keys: Keyspace, resource: Resource, targets: Iterable[Resource]) -> Iterator[Operation]:
+    """Write down that it needs them: from now on none of them is condemned."""
+    for target in targets:
+        yield Put(keys.ref(target, resource), b"{}")
+        if target.id == EVERY:
+            yield Delete(keys.tombstones_of(target.owner, target.type))
+        elif target != resource:
+            yield Delete(keys.tombstone(target))
 
 
 def _nested(operations: list[Operation]) -> list[Operation]:

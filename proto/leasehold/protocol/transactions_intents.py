@@ -6,6 +6,9 @@ name: it counts only as long as the holder's beacon stays away, and its roster e
 ``resolve``, where it puts a hold, rewrites the roster entry as an attach would: a ``strike`` under way, which knows of
 no such hold, fails.
 
+What such a leftover refers to nobody has read. Its record has to say so (``transactions.EVERY``), and that is written
+down with it, as *register* would.
+
 All are the collector's, under its fence, and may be sent again after ``Unavailable``; after ``Uncertain`` look again:
 the intent (or the record) tells.
 """
@@ -18,7 +21,7 @@ from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import CallId, Holder, Resource, Revision
 from leasehold.protocol.records import HoldRecord, IntentRecord, ResourceRecord, encode
 from leasehold.protocol.store import Compare, Delete, Get, Operation, Put, Txn, absent, present, unchanged
-from leasehold.protocol.transactions import Authority, _fence, _seen, forget
+from leasehold.protocol.transactions import Authority, _fence, _refer, _seen, forget, references
 
 LISTED = Holder("!inventory")
 """In whose name the inventory's finds are held, as let go of: nobody can be called so, and it is on no roster."""
@@ -47,8 +50,8 @@ def resolve(
     held: Revision = Revision(0),
 ) -> Txn:
     """The owner knows what the call created: IF fence; intent and roster unchanged; beacon absent (unless outlived); no
-    record, no sweep; the holder's hold as seen at ``held`` (0: none) THEN put record; delete intent and tombstone; with
-    no hold there, put the hold, and the roster entry as it was.
+    record, no sweep; the holder's hold as seen at ``held`` (0: none) THEN put record and refs; delete intent and
+    tombstone, and those of all that it refers to; with no hold there, put the hold, and the roster entry as it was.
 
     Failure branch: intent, then record.
     """
@@ -64,6 +67,7 @@ def resolve(
         Put(record_key, encode(record)),
         Delete(_key(keys, intent)),
         Delete(keys.tombstone(resource)),
+        *_refer(keys, resource, references(record)),
     ]
     if not held:
         then += (Put(hold_key, encode(hold)), Put(keys.roster(intent.holder), intent.roster_value))
@@ -97,7 +101,7 @@ def suspect(keys: Keyspace, by: Authority, intent: IntentFound, record: IntentRe
 
 def adopt(keys: Keyspace, by: Authority, resource: Resource, record: ResourceRecord, hold: HoldRecord) -> Txn:
     """An owner lists what is ours and nobody recorded: IF fence; no record, no hold, no sweep, no grave of it
-    THEN put record, and a released hold.
+    THEN put record and refs, and a released hold; delete the tombstones of all that it refers to.
 
     A grave means that we deleted it a short while ago: the owner's list lags.
     """
@@ -111,7 +115,8 @@ def adopt(keys: Keyspace, by: Authority, resource: Resource, record: ResourceRec
         absent(keys.sweep(resource)),
         absent(keys.grave(resource)),
     )
-    return Txn(compares, (Put(record_key, encode(record)), Put(keys.hold(resource, LISTED), encode(hold))))
+    then = (Put(record_key, encode(record)), Put(keys.hold(resource, LISTED), encode(hold)))
+    return Txn(compares, (*then, *_refer(keys, resource, references(record))))
 
 
 def close(keys: Keyspace, by: Authority, resource: Resource, record: ResourceRecord, seen: Revision) -> Txn:

@@ -65,6 +65,10 @@ class Verdict(msgspec.Struct, frozen=True):
     holds: tuple[str, ...]
     hold_deadline_seconds: float
     warnings: tuple[str, ...]
+    references: tuple[str, ...] = ()
+    """What the resource would be registered as needing; ``owner/type/*`` is everything of that type."""
+    doubt: str = ""
+    """Why that is more than was read, in a sentence; empty: it is just what was read."""
 
 
 class Explanation(msgspec.Struct, frozen=True):

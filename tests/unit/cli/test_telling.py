@@ -29,6 +29,13 @@ def test_what_would_be_registered_is_told_line_by_line() -> None:
     assert "the request and the response would wait" in told
 
 
+def test_what_it_needs_is_told_and_why_that_may_be_too_much() -> None:
+    told = "\n".join(details(replace(CREATED, references=("blobs/part/1", "blobs/part/*"), doubt="no ids at parts")))
+    assert "needs         blobs/part/1, blobs/part/*" in told
+    assert "no ids at parts" in told
+    assert "needs" not in "\n".join(details(CREATED))
+
+
 def test_what_waits_for_nothing_says_so() -> None:
     assert "nothing would wait" in "\n".join(details(replace(CREATED, holds=())))
 

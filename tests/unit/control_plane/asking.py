@@ -43,7 +43,8 @@ class Knowing:
         return web.json_response({"items": self.listed[begin:end], "next": more})
 
 
-def asking_rules(owner: Owner, more: str = BY_KEY, *, held_by: str = "process", mode: str = "sweep") -> RuleSet:
+def asking_rules(owner: Owner, more: str = BY_KEY, *, held_by: str = "process", mode: str = "sweep",
+                 rule_more: str = "") -> RuleSet:  # fmt: skip
     """One rule that intends, and an owner with ``more`` in its document."""
     return load_rules(
         f"""
@@ -67,6 +68,7 @@ rules:
     commit: before-request
     idempotency_key: {{header: Idempotency-Key}}
     id_pattern: "[a-z0-9-]+"
+    {rule_more}
 """,
         "rules.yaml",
         {},

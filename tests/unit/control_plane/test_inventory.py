@@ -19,7 +19,8 @@ PLACE = {"owner": "store", "type": "blob"}
 RULE = "inventory/store/blob"
 
 
-def inventory_rules(owner: Owner, provenance: str = "{json: by, equals: us}", mode: str = "observe") -> RuleSet:
+def inventory_rules(owner: Owner, provenance: str = "{json: by, equals: us}", mode: str = "observe",
+                    rule_more: str = "") -> RuleSet:  # fmt: skip
     return asking_rules(
         owner,
         f"""types:
@@ -33,6 +34,7 @@ def inventory_rules(owner: Owner, provenance: str = "{json: by, equals: us}", mo
           interval: 10s
           mode: {mode}
           grace: 8s""",
+        rule_more=rule_more,
     )
 
 

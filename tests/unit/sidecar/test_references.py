@@ -112,6 +112,31 @@ def test_one_id_that_is_none_does_not_hide_the_others() -> None:
     assert found.references == blobs("*")
 
 
+SHAPED = """
+owners: [{name: store, hosts: ["store.test"], endpoint: "http://store.test"}]
+rules:
+  - {name: blob, owner: store, type: blob, on: create, match: {method: POST, path: /b, status: [201]}, id: {json: id},
+     held_by: process, id_pattern: "[0-9]+"}
+  - {name: compose, owner: store, type: manifest, on: create, id: {json: id}, held_by: process,
+     match: {method: POST, path: "/v1/manifests", status: [201]},
+     references: [{owner: store, type: blob, ids: "parts[].blob_id"}]}
+"""
+
+
+def test_what_cannot_be_the_id_of_anything_recorded_refers_to_everything_of_the_type() -> None:
+    """A link instead of an id, say: referring to it alone would keep nothing."""
+    known = load_rules(SHAPED, "rules.yaml", {})
+    answer = [{"blob_id": "7"}, {"blob_id": "/v1/blobs/8"}]
+    response = message("HTTP/1.1 201 Created", json.dumps({"id": "m", "parts": answer}).encode())
+    found = observed(known, asking(b"{}"), response)
+    assert found.references == blobs("*")
+    assert found.doubt == "references-unreadable"
+    fine = message("HTTP/1.1 201 Created", json.dumps({"id": "m", "parts": answer[:1]}).encode())
+    assert observed(known, asking(b"{}"), fine).references == blobs("7")
+    loose = load_rules(SHAPED.replace(', id_pattern: "[0-9]+"', ""), "rules.yaml", {})
+    assert observed(loose, asking(b"{}"), response).references == blobs("7", "/v1/blobs/8"), "any id may be"
+
+
 def test_one_id_may_stand_alone() -> None:
     one = rules('[{owner: store, type: blob, ids: "blob"}, {owner: other, type: base, ids: "base || `[]`"}]')
     assert observed(one, asking(b"{}"), answering({"id": "m", "blob": "b"})).references == blobs("b")
@@ -211,7 +236,14 @@ def test_whatever_is_in_a_body_nothing_raises_and_every_target_can_have_a_key(do
     [
         ('[{owner: store, type: blob, ids: "a["}]', "create", "references[0].ids"),
         ('[{owner: "a b", type: blob, ids: a}]', "create", "references[0].owner"),
-        ("[" + ", ".join(['{owner: store, type: blob, ids: a}'] * 9) + "]", "create", "at most 8"),
+        ('[{owner: store, type: "a/b", ids: a}]', "create", "references[0].type"),
+        ('[{owner: store, type: blob, ids: ""}]', "create", "references[0].ids"),
+        ('[{owner: store, type: blob}]', "create", "references[0]"),
+        ('[{owner: store, type: blob, ids: a, from: header}]', "create", "references[0].from"),
+        ('[{owner: store, type: blob, ids: a, pattern: b}]', "create", "pattern"),
+        ('{owner: store, type: blob, ids: a}', "create", "references"),
+        ("[" + ", ".join(f"{{owner: store, type: blob, ids: a{n}}}" for n in range(9)) + "]", "create", "at most 8"),
+        ('[{owner: store, type: blob, ids: a}, {owner: store, type: blob, ids: a}]', "create", "references[1]"),
         (PARTS, "use", "only a creation"),
     ],
 )  # fmt: skip
@@ -223,3 +255,11 @@ def test_nonsense_is_refused_where_it_stands(references: str, on: str, told: str
 
 def test_an_owner_that_is_not_in_the_file_is_worth_a_warning() -> None:
     assert any("other" in one for one in warnings(rules("[{owner: other, type: blob, ids: a}]")))
+
+
+def test_a_type_that_nothing_creates_is_worth_a_warning_that_names_what_there_is() -> None:
+    """A slip in a type's name refers to what nobody records: it would keep nothing, and nobody would notice."""
+    (warning,) = warnings(rules("[{owner: store, type: manifest, ids: a}, {owner: store, type: manfest, ids: b}]"))
+    assert "rule compose: references[1].type" in warning
+    assert "store/manfest" in warning
+    assert warning.endswith("rules create manifest there")

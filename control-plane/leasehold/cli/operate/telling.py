@@ -53,6 +53,10 @@ def details(verdict: Verdict) -> Iterator[str]:
     if verdict.incarnation is not None:
         own = verdict.incarnation.startswith("call:")
         yield f"  incarnation   {'our name for the call: the answer tells none' if own else verdict.incarnation}"
+    if verdict.references:
+        yield f"  needs         {', '.join(verdict.references)}"
+    if verdict.doubt:
+        yield f"                {verdict.doubt}"
     if verdict.held_by is not None:
         lasts = f" of {verdict.ttl_seconds:g} s" if verdict.ttl_seconds is not None else ""
         yield f"  held by       {verdict.held_by}{lasts}"

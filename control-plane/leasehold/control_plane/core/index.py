@@ -30,6 +30,7 @@ from leasehold.control_plane.core.lifecycle import TABLE as LIFECYCLE
 from leasehold.control_plane.core.notices import Notice, Notices
 from leasehold.control_plane.core.policy import Policy
 from leasehold.control_plane.core.warmup import Attendance
+from leasehold.protocol.cycles import MAX_MEMBERS
 from leasehold.protocol.keyspace import Family, Key, Keyspace
 from leasehold.protocol.names import (
     CallId,
@@ -165,10 +166,20 @@ class Index:
     def picture(self) -> Picture:
         """What nobody holds and something refers to, as of this instant: where dead cycles are to be looked for."""
         return [
-            (resource, [source.resource for source in entry.sources if source.resource != resource])
+            (resource, self._referrers(entry))
             for resource, entry in self._merely_referenced.items()
-            if resource[:2] not in self._general
+            if resource[:2] not in self._general or self._may_be_in_a_cycle(resource)
         ]
+
+    def _referrers(self, entry: Entry) -> list[Resource]:
+        named = (source.resource for source in entry.sources)
+        general = self._general.get((entry.resource.owner, entry.resource.type), ())
+        return [one for one in dict.fromkeys((*named, *general)) if one != entry.resource]
+
+    def _may_be_in_a_cycle(self, resource: Resource) -> bool:
+        """Of what is needed as everything of its type is: only if it needs something itself, and with all those that
+        need everything a cycle is not too large. This also bounds the picture."""
+        return resource in self._targets and len(self._general[resource.owner, resource.type]) <= MAX_MEMBERS
 
     def exists(self, resource: Resource) -> bool:
         """Whether it has a record."""

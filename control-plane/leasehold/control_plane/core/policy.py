@@ -8,6 +8,7 @@ or cannot be read permits nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -16,6 +17,16 @@ from leasehold.protocol.configuration import BadConfiguration, convert
 from leasehold.protocol.names import Resource, Revision
 from leasehold.protocol.orphans import is_orphan_rule, orphan_rule
 from leasehold.protocol.rules import Mode, Owner, Rule, RuleSet, checked, permitted_mode
+from leasehold.protocol.transactions import EVERY
+
+Names = tuple[tuple[str, str, str], ...]
+
+
+def unread(rules: Iterable[Rule]) -> Names:
+    """What a creation by one of these rules refers to, if nobody has read its request and its answer: nobody can say,
+    so it is everything that it might be."""
+    named = ((one.owner, one.type, EVERY) for rule in rules for one in rule.references)
+    return tuple(dict.fromkeys(named))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,13 @@ class Policy:
         if pattern is not None and re.fullmatch(pattern, resource.id) is None:
             return Standing(None, why=f"the id does not fit the id_pattern of rule {rule}")
         return standing
+
+    def unread_of(self, owner: str, kind: str) -> Names:
+        """What something of that type refers to, if nobody saw it being created. See ``unread``."""
+        models = (document.model for document in self._rules.values())
+        return unread(
+            model for model in models if isinstance(model, Rule) and (model.owner, model.type) == (owner, kind)
+        )
 
     def _judge(self, name: str) -> Standing:
         if is_orphan_rule(name):

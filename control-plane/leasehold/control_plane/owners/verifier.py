@@ -16,6 +16,10 @@ from leasehold.control_plane.owners.register import Owners
 from leasehold.protocol.names import Instant, Resource
 from leasehold.protocol.ports import Clock
 
+WAIT_SECONDS = 0.25
+"""Until an owner that had no room is looked at again."""
+PATIENCE = 240
+"""How often."""
 log = structlog.get_logger()
 
 
@@ -45,6 +49,15 @@ class Verifier:
             self._metrics.misconfigured.labels(resource.owner).inc()
             log.error("owner_misconfigured", owner=resource.owner, detail=f"verify: {answer.detail}", alert=True)
         return answer
+
+    async def ask_patiently(self, resource: Resource) -> Answer | None:
+        """The same, for one of several that are asked about one after another: each waits until its own owner has room,
+        up to a minute. Nobody else has counted these calls beforehand."""
+        for _ in range(PATIENCE):
+            if self._owners.room_to_verify(resource.owner, 0):
+                return await self.ask(resource)
+            await self._clock.sleep_until(self._clock.now() + WAIT_SECONDS)
+        return Answer(Verdict.WAIT, "the owner had no room for a question")
 
     def _now(self) -> Instant:
         return Instant(self._clock.now())

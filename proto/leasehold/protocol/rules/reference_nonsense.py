@@ -23,6 +23,8 @@ def reference_nonsense(rule: Rule) -> Iterator[tuple[str, str]]:
     if len(rule.references) > MAX_REFERENCES_OF_A_RULE:
         yield "references", f"expected at most {MAX_REFERENCES_OF_A_RULE}, got {len(rule.references)}"
     for n, reference in enumerate(rule.references):
+        if reference in rule.references[:n]:
+            yield f"references[{n}]", "expected each reference once, found it again"
         for field in ("owner", "type"):
             if not is_name(getattr(reference, field)):
                 yield f"references[{n}].{field}", f"expected {NAME_EXPECTED}, got {getattr(reference, field)!r}"

@@ -67,19 +67,33 @@ def checked(rules: RuleSet, source: str) -> RuleSet:
     return rules
 
 
-def warnings(rules: RuleSet) -> list[str]:
-    """What is allowed but probably not meant."""
+def warnings(rules: RuleSet, of: Rule | None = None) -> list[str]:
+    """What is allowed but probably not meant, in all rules or in one of them."""
     found = []
-    for rule in rules.rules:
+    for rule in rules.rules if of is None else (of,):
         owner = rules.owner(rule.owner)
         if owner is not None and rule.on is On.CREATE and permitted_mode(rule, owner) is not rule.mode:
             found.append(
                 f"rule {rule.name}: mode {rule.mode} has no effect, nothing will be deleted: owner {owner.name} "
                 "declares no delete with precondition if-match or never-reused (or unsafe: true)"
             )
-        strangers = (one.owner for one in rule.references if rules.owner(one.owner) is None)
-        found += (f"rule {rule.name}: it refers to an owner that is not here, {name}" for name in strangers)
+        found += (f"rule {rule.name}: {problem}" for problem in _dangling(rules, rule))
     return found
+
+
+def _dangling(rules: RuleSet, rule: Rule) -> Iterator[str]:
+    """References to what nobody records: they would keep nothing, and nothing would be missed."""
+    for n, one in enumerate(rule.references):
+        owner = rules.owner(one.owner)
+        made = {each.type for each in rules.rules if each.owner == one.owner and each.on is On.CREATE}
+        if owner is None:
+            known = ", ".join(each.name for each in rules.owners)
+            yield f"references[{n}].owner: it refers to an owner that is not here, {one.owner} (here: {known})"
+        elif one.type not in made | set(owner.types):
+            yield (
+                f"references[{n}].type: nothing of {one.owner}/{one.type} is ever recorded, so it keeps nothing; "
+                f"rules create {', '.join(sorted(made)) or 'nothing'} there"
+            )
 
 
 def _nonsense(rules: RuleSet) -> Iterator[tuple[str, str]]:

@@ -32,7 +32,7 @@ class Captured:
 
 
 def captured_request(text: bytes) -> Captured:
-    """Its body may be missing: no rule asks for it."""
+    """Its body may be missing, as in what curl traces: only references are ever read from it."""
     if _REQUEST_TRACE.search(text):
         text = _traced(text, b">")[0] + b"\n\n"
     made = Captured(b"")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from leasehold.protocol.rules import Owner, Rule, RuleSet, Source, permitted_mode, warnings
+from leasehold.protocol.transactions import EVERY, MAX_REFERENCES
 from leasehold.protocol.trials import Explanation, Verdict
 from leasehold.sidecar.explain.witness import Seen
 from leasehold.sidecar.observe.events import Creation, Observation, Unusable
@@ -55,7 +56,7 @@ def explanation(rules: RuleSet, seen: Seen, destination: str, remarks: Iterable[
         seen.owner,
         seen.known_by,
         {each.name: each.hosts for each in rules.owners},
-        () if owner is None else tuple(_verdict(rule, owner, own, seen) for rule in own),
+        () if owner is None else tuple(_verdict(rules, rule, owner, own, seen) for rule in own),
         _trouble(rules, seen, destination),
         (*remarks, *seen.remarks),
     )
@@ -74,7 +75,7 @@ def _trouble(rules: RuleSet, seen: Seen, destination: str) -> str:
     return f"{named}, and neither does the destination {destination}" if destination else named
 
 
-def _verdict(rule: Rule, owner: Owner, own: list[Rule], seen: Seen) -> Verdict:
+def _verdict(rules: RuleSet, rule: Rule, owner: Owner, own: list[Rule], seen: Seen) -> Verdict:
     matched = rule in seen.matched
     finding = next((each for each in seen.findings if each.rule == rule), None)
     reason, why = _reason(rule, own, seen, finding, matched=matched)
@@ -95,8 +96,19 @@ def _verdict(rule: Rule, owner: Owner, own: list[Rule], seen: Seen) -> Verdict:
         rule.commit.value,
         tuple(holds),
         float(rule.hold_deadline),
-        tuple(warnings(RuleSet((owner,), (rule,)))),
+        tuple(warnings(rules, of=rule)),
+        tuple(map(str, found.references)) if isinstance(found, Creation) else (),
+        _doubt(found) if isinstance(found, Creation) else "",
     )
+
+
+def _doubt(found: Creation) -> str:
+    """Why it would need everything of some type."""
+    if found.doubt == "references-too-many":
+        return f"it needs more than the {MAX_REFERENCES} that a record holds, so everything of their types is kept"
+    kept = {(one.owner, one.type) for one in found.references if one.id == EVERY}
+    places = [f"{one.ids} of the {one.side}" for one in found.rule.references if (one.owner, one.type) in kept]
+    return f"not all at {' and '.join(places)} can be read as ids, so everything of that type is kept" if kept else ""
 
 
 def _reason(

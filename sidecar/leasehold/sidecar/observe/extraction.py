@@ -24,7 +24,7 @@ from leasehold.protocol.rules import Message, On, Owner, Rule, Side, Source
 from leasehold.protocol.templates import PathTemplate, UnsafeId
 from leasehold.sidecar.observe.checks import CONTROL, NoId, as_text, check, search
 from leasehold.sidecar.observe.events import Creation, Deletion, Observation, Unusable, Use
-from leasehold.sidecar.observe.references import Referring, read_references
+from leasehold.sidecar.observe.references import IdPatterns, Referring, read_references
 
 _ORIGIN: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
 
@@ -100,9 +100,15 @@ class Extractor:
     _references: tuple[Referring, ...]
 
     @classmethod
-    def compile(cls, rule: Rule, owner: Owner, method: MethodDescriptor | None = None) -> Extractor:
+    def compile(
+        cls,
+        rule: Rule,
+        owner: Owner,
+        method: MethodDescriptor | None = None,
+        patterns: IdPatterns = MappingProxyType({}),
+    ) -> Extractor:
         """``rule`` must have been checked. ``method``: whose messages it reads, where a descriptor set tells; raises
-        ``BadSchema`` when that does not have the fields."""
+        ``BadSchema`` when that does not have the fields. ``patterns`` are of what it may refer to."""
         delete = owner.delete_of(rule.type)
         messages = [source.grpc for source in (rule.id, rule.incarnation) if source is not None and source.grpc]
         return cls(
@@ -118,7 +124,7 @@ class Extractor:
             None if rule.id_pattern is None else re.compile(rule.id_pattern),
             None if delete is None or delete.grpc is not None else PathTemplate.compile(delete.path),
             None if delete is None or delete.grpc is None else RequestTemplate.compile(delete.grpc.request),
-            tuple(map(Referring.compile, rule.references)),
+            tuple(Referring.compile(one, patterns) for one in rule.references),
         )
 
     def read(self, answer: Answer) -> Observation | Unusable:

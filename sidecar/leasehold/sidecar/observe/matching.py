@@ -24,6 +24,7 @@ from leasehold.protocol.templates import PathTemplate, UnsafeId
 from leasehold.sidecar.observe.extraction import Extractor
 from leasehold.sidecar.observe.familiar import Familiar
 from leasehold.sidecar.observe.path_tree import PathTree
+from leasehold.sidecar.observe.references import IdPatterns, id_patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,9 @@ class CompiledRule:
     streaming: bool = False
 
     @classmethod
-    def compile(cls, rule: Rule, owner: Owner) -> CompiledRule:
-        return cls(rule, PathTemplate.compile(rule.match.path), Extractor.compile(rule, owner))
+    def compile(cls, rule: Rule, owner: Owner, patterns: IdPatterns) -> CompiledRule:
+        extractor = Extractor.compile(rule, owner, patterns=patterns)
+        return cls(rule, PathTemplate.compile(rule.match.path), extractor)
 
     @classmethod
     def compile_grpc(cls, rule: Rule, match: GrpcMatch, path: str, owner: Owner, schema: Schema | None) -> CompiledRule:
@@ -121,10 +123,11 @@ class Matcher:
             by_owner.setdefault(rule.owner, []).append(rule)
         by_host: dict[str, OwnerRules] = {}
         troubles: list[str] = []
+        patterns = id_patterns(rules.rules)
         for owner in rules.owners:
             own = by_owner.get(owner.name)
             if own:
-                http = [CompiledRule.compile(rule, owner) for rule in own if rule.match.grpc is None]
+                http = [CompiledRule.compile(rule, owner, patterns) for rule in own if rule.match.grpc is None]
                 grpc = _compile_grpc(own, owner, schemas.get(owner.name), troubles)
                 compiled = OwnerRules(owner.name, http, grpc)
                 for host in owner.hosts:

@@ -8,17 +8,35 @@ of it is condemned until the creation is gone. That is far too much, and counted
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Self
 
 import jmespath
 import jmespath.parser
 
 from leasehold.protocol.names import OwnerName, Resource, ResourceId, TypeName
-from leasehold.protocol.rules import Reference, Side
+from leasehold.protocol.rules import On, Reference, Rule, Side
 from leasehold.protocol.transactions import EVERY, bounded
 from leasehold.sidecar.observe.checks import NoId, as_text, check, search
+
+IdPatterns = Mapping[tuple[str, str], tuple[re.Pattern[str], ...]]
+"""By owner and type: an id that fits none of these is never recorded. Types of which any id may be are not there."""
+
+
+def id_patterns(rules: Iterable[Rule]) -> IdPatterns:
+    """What ids may look like, as far as the rules that create say so."""
+    found: dict[tuple[str, str], list[str | None]] = {}
+    for rule in rules:
+        if rule.on is On.CREATE:
+            found.setdefault((rule.owner, rule.type), []).append(rule.id_pattern)
+    return {
+        place: tuple(re.compile(pattern) for pattern in patterns if pattern is not None)
+        for place, patterns in found.items()
+        if None not in patterns
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +47,14 @@ class Referring:
     type: TypeName
     side: Side
     ids: jmespath.parser.ParsedResult
+    patterns: tuple[re.Pattern[str], ...] = ()
+    """A link instead of an id, say, names nothing that is recorded: it would keep nothing. Empty: any id may be."""
 
     @classmethod
-    def compile(cls, reference: Reference) -> Self:
-        return cls(
-            OwnerName(reference.owner), TypeName(reference.type), reference.side, jmespath.compile(reference.ids)
-        )
+    def compile(cls, reference: Reference, patterns: IdPatterns = MappingProxyType({})) -> Self:
+        owner, kind = OwnerName(reference.owner), TypeName(reference.type)
+        ids = jmespath.compile(reference.ids)
+        return cls(owner, kind, reference.side, ids, patterns.get((owner, kind), ()))
 
     def to(self, text: str) -> Resource:
         return Resource(self.owner, self.type, ResourceId(text))
@@ -45,6 +65,8 @@ class Referring:
         texts = [as_text(value) for value in (found if isinstance(found, list) else [found])]
         for text in texts:
             check(text)
+            if self.patterns and not any(pattern.fullmatch(text) for pattern in self.patterns):
+                raise NoId("pattern")
         return [self.to(text) for text in texts]
 
 
