@@ -392,7 +392,8 @@ async def test_what_was_only_prepared_while_we_were_away_stays_held_when_that_is
         away = (
             Put(keys.sweep(blob("prepared")), encode(prepared)),
             Put(keys.sweep(blob("sent")), encode(sent)),
-            Delete(keys.record(blob("gone"))), Delete(keys.holds_of(blob("gone"))), Put(keys.grave(blob("gone")), b"{}"),
+            Delete(keys.record(blob("gone"))), Delete(keys.holds_of(blob("gone"))),
+            Put(keys.grave(blob("gone")), b"{}"),
         )  # fmt: skip
         await tenant.client.commit(Txn((), away), deadline=5)
         await tenant.client.revoke(one.holds.holders.keepers[one.holder].session.lease, deadline=5)
