@@ -78,13 +78,14 @@ class Cluster:
         return None
 
     def isolate(self, number: int) -> None:
-        """Cut one member off from its peers; clients still reach it."""
-        self.members[number].peers.set(Mode.REFUSE)
+        """Cut one member off from its peers; clients still reach it. By silence: refused, it would try again so often
+        that looking up whose connection it is took all our time."""
+        self.members[number].peers.set(Mode.BLACKHOLE)
         pids = {member.pid: member.name for member in self.members if member.pid}
         name = self.members[number].name
         for other in self._others(number):
             other.peers.spares = lambda source: owner_of_port(source, pids) != name
-            other.peers.set(Mode.REFUSE)
+            other.peers.set(Mode.BLACKHOLE)
 
     def rejoin(self) -> None:
         for member in self.members:

@@ -38,7 +38,8 @@ class Call:
     ``uid`` is the incarnation that was there (or came to be; of a delete, the one that it could hit), ``effect`` what
     became of it: ``created``, ``removed`` or nothing. ``copy_of``: the owner itself carried out an earlier request once
     more. ``revision``: what etcd said *after* the arrival when asked for its newest one; 0 if it did not answer.
-    ``status`` 0: never answered. ``lied``: the answer was not true.
+    ``status`` 0: never answered. ``lied``: the answer was not true. ``caller``: the control plane whose connection it
+    came by; empty where nobody can tell.
     """
 
     owner: str
@@ -54,6 +55,7 @@ class Call:
     copy_of: str = ""
     revision: int = 0
     lied: bool = False
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,13 +83,14 @@ async def heal(world: World) -> None:
         part.thaw()
     for wire in (*world.to_owners.values(), *(wire for pair in world.crowd.pairs for wire in pair.owners.values())):
         wire.set(Mode.OPEN)
-    for wired in (*world.planes, *world.crowd.pairs):
+    for wired in (*world.everybody(), *world.crowd.pairs):
         wired.set_etcd(Mode.OPEN)
     world.cluster.rejoin()
     for member in world.cluster.members:
         if not member.pid:
             await member.start()
     await world.cluster.until_serving(60.0)
+    await world.spare.child.kill()
     for plane in world.planes:
         if not plane.child.pid:
             await plane.child.start()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
@@ -63,11 +63,12 @@ class _Arrival:
     arrived: float
     revision: int = 0
     uid: str = ""
+    caller: str = ""
 
 
 @dataclass
 class Owner:
-    """One owner. ``look`` tells etcd's newest revision, or 0."""
+    """One owner. ``look`` tells etcd's newest revision, or 0; ``callers`` whose connection a port is."""
 
     name: str
     named: bool
@@ -79,6 +80,7 @@ class Owner:
     moody: int = 0
     """How many requests met this mood."""
     port: int = 0
+    callers: Mapping[int, str] = field(default_factory=dict)
     _numbers: count[int] = field(default_factory=count)
     _later: set[asyncio.Task[None]] = field(default_factory=set)
     _runner: web.AppRunner | None = None
@@ -202,13 +204,15 @@ class Owner:
     def _arrival(self, request: web.Request, identity: str) -> _Arrival:
         headers = request.headers
         who = COLLECTOR if "X-Collector" in headers else f"program:{headers.get('X-Program', '?')}"
-        return _Arrival(identity, request.method, who, self._number(), time.monotonic())
+        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+        caller = self.callers.get(peer[1], "") if peer else ""
+        return _Arrival(identity, request.method, who, self._number(), time.monotonic(), caller=caller)
 
     def _note(self, arrival: _Arrival, status: int, effect: str, *, lied: bool = False, copy_of: str = "") -> None:
         self.ledger.append(
             Call(
                 self.name, arrival.id, arrival.method, arrival.who, arrival.request, arrival.arrived, time.monotonic(),
-                status, arrival.uid, effect, copy_of, arrival.revision, lied,
+                status, arrival.uid, effect, copy_of, arrival.revision, lied, arrival.caller,
             )
         )  # fmt: skip
 

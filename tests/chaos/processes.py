@@ -33,7 +33,7 @@ class Child:
         self._meant = False
 
     async def start(self) -> None:
-        self._meant = False
+        """``fell`` is told of it only once it runs: nobody else must start it a second time meanwhile."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -43,6 +43,7 @@ class Child:
                 env={**os.environ, **self.env},
                 preexec_fn=_die_with_parent(),
             )
+        self._meant = False
 
     @property
     def pid(self) -> int:

@@ -52,7 +52,7 @@ def counts(world: World) -> str:
     there = sum(len(owner.things) for owner in world.owners.values())
     return (
         f"{created} created, {swept} swept, {there} there; {len(world.crowd.living)} programs live; etcd at revision "
-        f"{world.witness.revision}; {world.leader.name if world.leader else 'nobody'} leads"
+        f"{world.witness.revision}; shards {world.acting()}"
     )
 
 

@@ -111,7 +111,7 @@ class Story:
         """The delete reaches its owner, and removes this incarnation."""
         self.wait(0.1)
         call = self._call(resource[0], resource[2], "DELETE", COLLECTOR, 204, uid, "removed")
-        self.history.calls[-1] = replace(call, **more)
+        self.history.calls[-1] = replace(call, **{"caller": "a", **more})
         return self.history.calls[-1]
 
     def finish(self, resource: tuple[str, str, str] = BLOB) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from zlib import crc32
 
 from tests.chaos.history import Call, Fault, History, Leftover, Told
 from tests.chaos.judgement import Result, result_of
 from tests.chaos.laws import judge
-from tests.chaos.story import BLOB, FILE, GRACE, HOLDER, Story, lawful
+from tests.chaos.story import BLOB, FENCE, FILE, GRACE, HOLDER, Story, lawful
 
 
 def violated(history: History) -> set[str]:
@@ -31,6 +32,65 @@ def test_a_lawful_history_is_not_condemned_and_every_law_is_judged() -> None:
     assert [one.violations for one in judgements if one.violations] == []
     assert [one.law for one in judgements if not one.facts] == []
     assert result_of(history, judgements) is Result.HOLDS
+
+
+# --- shards -----------------------------------------------------------------------------------------------------
+
+
+def sharded() -> tuple[Story, int, int]:
+    """Two shards, each in its own hand; that of the blob, and the other."""
+    story = abandoned_blob()
+    story.put("control", "cluster", {"cluster_id": "c", "shards": 2})
+    mine = crc32(b"blobs/blob/b1") % 2
+    fences = {"0": FENCE, "1": story.put("shards", "1", {"replica": "b"})}
+    story.grace()
+    return story, fences[str(mine)], fences[str(1 - mine)]
+
+
+def caller_of(story: Story) -> str:
+    return "ab"[crc32(b"blobs/blob/b1") % 2]
+
+
+def test_s3_goes_by_the_shard_that_the_resources_path_falls_into() -> None:
+    story, fence, _ = sharded()
+    story.prepare(fence=fence)
+    story.send(fence=fence)
+    story.arrive(caller=caller_of(story))
+    story.finish()
+    assert violated(story.end()) == set()
+
+
+def test_s3_condemns_a_step_under_the_fence_of_another_shard() -> None:
+    story, _, other = sharded()
+    story.prepare(fence=other)
+    assert violated(story.end()) == {"S3 shards"}
+
+
+def test_s3_condemns_a_call_by_whoever_has_not_the_shard() -> None:
+    story, fence, _ = sharded()
+    story.prepare(fence=fence)
+    story.send(fence=fence)
+    story.arrive(caller="ab".replace(caller_of(story), ""))
+    story.finish()
+    assert violated(story.end()) == {"S3 calls"}
+
+
+def test_s3_condemns_two_who_ask_at_once_unless_the_first_was_hurt() -> None:
+    story = abandoned_blob()
+    story.grace()
+    story.prepare()
+    story.send(1)
+    first = story.arrive(status=0, effect="")
+    story.history.calls[-1] = replace(first, answered=first.arrived + 1)
+    story.delete("shards", "0")
+    fence = story.put("shards", "0", {"replica": "b"})
+    story.send(2, fence=fence)
+    story.arrive(caller="b")
+    history = story.end()
+    assert violated(history) == {"S3 calls"}
+    history.faults.append(Fault("kill-plane", first.arrived - 1, first.arrived, True, {"plane": "a"}))
+    assert violated(history) == set()
+    assert any("1 pairs met" in remark for one in judge(history) for remark in one.remarks)
 
 
 # --- S1 ---------------------------------------------------------------------------------------------------------
@@ -137,11 +197,11 @@ def swept(*fences: int, numbers: tuple[int, ...]) -> History:
 
 
 def test_s3_condemns_a_send_under_a_fence_that_is_not_in_force() -> None:
-    assert violated(swept(1, numbers=(1,))) == {"S3"}
+    assert violated(swept(1, numbers=(1,))) == {"S3", "S3 shards"}
 
 
 def test_s3_condemns_two_fences_that_interleave() -> None:
-    assert violated(swept(2, 99, 2, numbers=(1, 2, 3))) == {"S3"}
+    assert violated(swept(2, 99, 2, numbers=(1, 2, 3))) == {"S3", "S3 shards"}
 
 
 def test_s3_condemns_sends_that_are_not_numbered_in_order() -> None:

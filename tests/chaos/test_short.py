@@ -20,11 +20,28 @@ from tests.chaos.run import Plan, narrator, run
 SEED = int(os.environ.get("LEASEHOLD_CHAOS_SEED", "11"))
 SECONDS = 90
 PARTS = (
-    "crash-program", "kill-sidecar", "kill-leading-plane", "freeze-leading-plane", "cut-sidecar-from-etcd",
+    "crash-program", "kill-sidecar", "kill-plane", "freeze-plane", "add-plane", "cut-sidecar-from-etcd",
     "cut-plane-from-etcd", "cut-sidecar-from-owner", "owner-repeats", "owner-resets", "lose-machine", "trip-brake",
 )  # fmt: skip
 STORE = tuple(name for name, kind in KINDS.items() if kind.lane is Lane.STORE)
-ALWAYS_JUDGED = {"up", "S1 grace", "S1", "S2", "S3", "S4", "S5", "S6", "S8", "S9", "L1", "L3", "L4", "L6"}
+ALWAYS_JUDGED = {
+    "up",
+    "S1 grace",
+    "S1",
+    "S2",
+    "S3",
+    "S3 shards",
+    "S3 calls",
+    "S4",
+    "S5",
+    "S6",
+    "S8",
+    "S9",
+    "L1",
+    "L3",
+    "L4",
+    "L6",
+}
 
 
 # One test and not several: two such worlds at a time would disturb each other on two cores.

@@ -58,6 +58,10 @@ class Wire:
         self.delay = 0.2
         self.effect = Effect()
         self.spares: Callable[[int], bool] = lambda source: False
+        self.names: Callable[[int], str | None] = lambda source: None
+        """Whose connection it is, by its port."""
+        self.callers: dict[int, str] = {}
+        """The same, by the port that the other end sees."""
         self.port = listen
         self._to = port
         self._pairs: set[_Pair] = set()
@@ -108,6 +112,8 @@ class Wire:
         except OSError:
             _reset(writer)
             return
+        if (name := self.names(source)) is not None:
+            self.callers[up_writer.get_extra_info("sockname")[1]] = name
         pair = _Pair(writer, up_writer, source, spared)
         self._pairs.add(pair)
         pair.tasks = [

@@ -19,7 +19,7 @@ from tests.chaos.history import Fault
 from tests.chaos.owners import TIMEOUT_SECONDS, Owner
 from tests.chaos.parts import Pair, Plane, Settings
 from tests.chaos.processes import HOST, SCRIPTS, Child, Ports
-from tests.chaos.wires import Wire
+from tests.chaos.wires import Wire, owner_of_port
 from tests.chaos.witness import Witness
 
 STALL_SECONDS = 1.0
@@ -44,8 +44,12 @@ class World:
             for name, named in (("blobs", False), ("files", True))
         }
         self.to_owners = {name: Wire(owner.port, self.ports.next()) for name, owner in self.owners.items()}
+        for name, wire in self.to_owners.items():
+            wire.names, self.owners[name].callers = self._plane_of, wire.callers
         self.clock = settings.folder / "clock"
         self.planes: list[Plane] = []
+        self.spare: Plane
+        """One more, which only a fault starts."""
         self.crowd = Crowd(self._new_pair, random, size=pairs, most=most_pairs)
         self.stalls: list[Fault] = []
         self.falls: list[str] = []
@@ -78,9 +82,10 @@ class World:
         env = _shifted(library, self.clock) if library else {}
         self.clock.write_text("+0\n")
         members = [member.client_port for member in self.cluster.members]
-        self.planes = [Plane(f"plane-{n}", self.settings, members, self.ports, env) for n in "ab"]
-        for plane in self.planes:
+        *self.planes, self.spare = (Plane(f"plane-{n}", self.settings, members, self.ports, env) for n in "abc")
+        for plane in self.everybody():
             await plane.start_wires()
+        for plane in self.planes:
             await plane.child.start()
         await asyncio.gather(*(plane.until_ready() for plane in self.planes))
         self._spawn(self.crowd.run())
@@ -92,7 +97,7 @@ class World:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.crowd.stop()
-        for plane in self.planes:
+        for plane in self.everybody() if self.planes else ():
             await plane.child.kill()
             await plane.stop_wires()
         for wire in self.to_owners.values():
@@ -109,21 +114,30 @@ class World:
                 return task.exception()
         return None
 
-    @property
-    def leader(self) -> Plane | None:
-        """Whose name is on the shard, as the witness saw it last."""
-        shard = self.witness.values.get(f"/leasehold/1/{self.settings.tenant}/shards/0", "")
-        return next((plane for plane in self.planes if f'"{plane.name}"' in shard), None)
+    def shards_of(self, plane: Plane) -> dict[str, str]:
+        """The shards that have its name on them, each with its value, as the witness saw it last."""
+        below = f"/leasehold/1/{self.settings.tenant}/shards/"
+        return {key: value for key, value in self._below(below) if f'"{plane.name}"' in value}
 
-    @property
-    def fence(self) -> str:
-        """The shard's value: it changes with whoever leads."""
-        return self.witness.values.get(f"/leasehold/1/{self.settings.tenant}/shards/0", "")
+    def acting(self) -> dict[str, int]:
+        """How many shards each control plane acts for."""
+        return {plane.name: len(self.shards_of(plane)) for plane in self.everybody()}
+
+    def moved(self, shards: dict[str, str]) -> bool:
+        """Whether each of these is in a hand again, and not under the same fence as it was."""
+        now = self.witness.values
+        return all(now.get(key, value) != value for key, value in shards.items())
+
+    def everybody(self) -> list[Plane]:
+        return [*self.planes, self.spare]
+
+    def _below(self, prefix: str) -> list[tuple[str, str]]:
+        return [(key, value) for key, value in self.witness.values.items() if key.startswith(prefix)]
 
     def parts(self) -> Iterator[Child]:
         """Every process of the product and of etcd."""
         yield from self.cluster.members
-        yield from (plane.child for plane in self.planes)
+        yield from (plane.child for plane in self.everybody())
         for pair in self.crowd.pairs:
             yield from (pair.program, pair.sidecar)
 
@@ -143,6 +157,9 @@ class World:
         owners = {owner: self.owners[owner].port for owner in self.owners}
         members = [member.client_port for member in self.cluster.members]
         return Pair(name, self.random.randrange(2**32), self.settings, owners, members, self.ports)
+
+    def _plane_of(self, port: int) -> str | None:
+        return owner_of_port(port, {plane.child.pid: plane.name for plane in self.everybody() if plane.child.pid})
 
     async def _look(self) -> int:
         return await self.gateway.revision(within=0.3)

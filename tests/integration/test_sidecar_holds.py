@@ -8,7 +8,7 @@ from aiohttp import ClientSession, web
 
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Instant
-from leasehold.protocol.records import IntentRecord, decode
+from leasehold.protocol.records import IntentRecord, SweepRecord, SweepState, decode, encode
 from leasehold.protocol.rules import Commit, On, RuleSet
 from leasehold.protocol.store import Delete, Put, Txn
 from leasehold.sidecar.observe.events import Creation
@@ -379,6 +379,31 @@ async def test_what_was_swept_while_we_were_away_is_counted_and_not_believed(ten
         await tenant.client.revoke(one.holds.holders.keepers[one.holder].session.lease, deadline=5)
         await eventually("counted", lambda: one.metric("late_returns_total") == 1)
         assert await one.registrar.observed(use("a")) is Outcome.NOT_OURS
+
+
+async def test_what_was_only_prepared_while_we_were_away_stays_held_when_that_is_taken_back(tenant: World) -> None:
+    idle = rule(on=On.USE, idle_release=0.05)
+    async with tenant.sidecar() as one:
+        for name in ("prepared", "sent", "gone"):
+            await one.registrar.observed(creation(name))
+        keys = tenant.keys
+        prepared = SweepRecord(SweepState.PREPARED, "uid:prepared", 1, 1, 1, "1s/1", (one.holder,))
+        sent = SweepRecord(SweepState.SENT, "uid:sent", 1, 1, 1, "1s/1", (one.holder,), attempt=1)
+        away = (
+            Put(keys.sweep(blob("prepared")), encode(prepared)),
+            Put(keys.sweep(blob("sent")), encode(sent)),
+            Delete(keys.record(blob("gone"))), Delete(keys.holds_of(blob("gone"))),
+            Put(keys.grave(blob("gone")), b"{}"),
+        )  # fmt: skip
+        await tenant.client.commit(Txn((), away), deadline=5)
+        await tenant.client.revoke(one.holds.holders.keepers[one.holder].session.lease, deadline=5)
+        await eventually("back, and losses were looked for", lambda: one.metric("late_returns_total") == 2)
+        await tenant.client.commit(Txn((), (Delete(keys.sweep(blob("prepared"))),)), deadline=5)  # its beacon is back
+        await one.registrar.observed(use("prepared", idle))
+        await asyncio.sleep(0.1)
+        one.registrar.let_idle_go(10)
+        await eventually("settled", lambda: one.holds.committer.pending == 0)
+        assert "prepared" in await tenant.held_by(one.holder), "it created it, and lives"
 
 
 async def _has_beacon(tenant: World, holder: str) -> bool:

@@ -168,6 +168,7 @@ class Collector:
         self._sweeper.on_leadership()
         before, self._acting = self._acting, self._leadership.acting()
         if self._acting == before:
+            self._wake()  # belief may have lapsed unannounced, and whoever found it so waits for us
             return
         gained = {shard for shard, fence in self._acting.items() if before.get(shard) != fence}
         if not before or TENANTS_SHARD in gained:

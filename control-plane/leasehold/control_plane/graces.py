@@ -1,7 +1,8 @@
 """Open, close and drop epochs as ``core.epochs`` decides, one transaction each.
 
 The epochs of a class are measured by one replica: the holder of the shard that the class's name falls into. A fence of
-ours that is new means new timing: what was measured before, by us or another, does not count.
+ours that is new means new timing: what was measured before, by us or another, does not count. Belief that lapses and
+comes back under the same fence changes nothing, or a long grace would never end where that happens now and then.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ class Graces:
         self._authority, self._deadline = authority, deadline
         self._bell = Bell(clock)
         self._fences: dict[ClassName, Revision] = {}
+        """Under which fence each class was timed last."""
+        self._put_off: set[ClassName] = set()
+        """What was not ours when it had to be looked at: if it is again under the same fence, it is owed that look."""
         self._classes: dict[ClassName, Epochs] = {}
         self._due: dict[ClassName, Instant] = {}
         self._failures: dict[ClassName, int] = {}
@@ -62,14 +66,17 @@ class Graces:
             await self._bell.wait(min(self._due.values(), default=None))
 
     async def _measure(self) -> None:
-        stale = self._index.take_stale_classes() | self._newly_ours()
+        stale = self._index.take_stale_classes() | self._newly_ours() | self._put_off
+        self._put_off = set()
         now = self._now()
         stale.update(name for name, due in self._due.items() if due <= now)
         for name in stale:
             self._due.pop(name, None)
-            by = self._authority(name) if name in self._fences else None
+            if name not in self._fences:
+                continue  # never ours, or no class that can be measured; should it become ours, all begins anew
+            by = self._authority(name)
             if by is None or by.fence != self._fences[name]:
-                self._fences.pop(name, None)  # not ours (any more); should it be ours again, all begins anew
+                self._put_off.add(name)
                 continue
             try:
                 await self._decide(by, name)
@@ -81,15 +88,15 @@ class Graces:
                 self._due[name] = Instant(self._now() + wait)
 
     def _newly_ours(self) -> set[ClassName]:
-        """The classes whose shard we gained since the last look; what is not ours (any more) is forgotten."""
+        """The classes that are ours to measure under another fence than before: all begins anew for them."""
         measurable = [name for name in self._index.classes() if grace_seconds(name) is not None]
         found = {name: by.fence for name in measurable if (by := self._authority(name)) is not None}
         new = {name for name, fence in found.items() if self._fences.get(name) != fence}
-        for name in new | (self._fences.keys() - found.keys()):
+        for name in new:
             self._classes.pop(name, None)
             self._due.pop(name, None)
             self._failures.pop(name, None)
-        self._fences = found
+            self._fences[name] = found[name]
         return new
 
     async def _decide(self, by: Authority, name: ClassName) -> None:

@@ -270,8 +270,9 @@ class Sweeper:
     async def _conclude(self, sweep: _Sweep, record: ResourceRecord, answer: Answer) -> Outcome:
         by = self._leadership.authority(sweep.resource, self._index.armed)
         if by is None:
-            # Whoever acts for the shard next repeats attempt n; the owner's precondition makes that harmless.
-            return Done()
+            # Whoever acts for the shard next repeats attempt n; the owner's precondition makes that harmless. Perhaps
+            # it is us, and belief only lapsed for a moment.
+            return Again()
         verdict, detail = answer.verdict, answer.detail
         if verdict is Verdict.ABSENT and self._owners.is_suspect(sweep.owner):
             log.error("owner_suspect", owner=sweep.owner, resource=str(sweep.resource))

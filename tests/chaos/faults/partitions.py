@@ -28,18 +28,21 @@ async def cut_sidecar_from_etcd(world: World, random: Random) -> Fault:
 
 
 async def cut_plane_from_etcd(world: World, random: Random) -> Fault:
-    """The one that leads, past its lease: another must lead after it. Unless its bytes are only late, or only answers
-    are lost: then its renewals reach etcd, and it keeps a lease that it does not dare to use."""
+    """Past its lease: another must act after it. Unless its bytes are only late, or only answers are lost: then its
+    renewals reach etcd, and it keeps a lease that it does not dare to use."""
     watch = Stopwatch("cut-plane-from-etcd")
-    plane, fence = world.leader, world.fence
-    if plane is None:
-        return watch.nothing("nobody leads")
+    acting = [plane for plane in world.planes if world.shards_of(plane)]
+    if not acting:
+        return watch.nothing("no control plane has a shard")
+    plane = random.choice(acting)
+    shards = world.shards_of(plane)
     mode = random.choice(MODES)
     watch.show(plane=plane.name)
     took = await _hurt(watch, plane.etcd, mode, world.settings.leader_ttl * random.uniform(1.5, 2.5))
-    moved = mode in {Mode.DELAY, Mode.HALF_OPEN} or await until(lambda: world.fence not in {"", fence}, 10.0)
-    watch.show(another_leads=world.fence not in {"", fence})
-    return watch.over(took and moved)
+    keeps = mode in {Mode.DELAY, Mode.HALF_OPEN}
+    moved = keeps or await until(lambda: world.moved(shards), 10.0)
+    watch.show(shards=len(shards), taken_over=world.moved(shards))
+    return watch.over(took and bool(moved))
 
 
 async def cut_plane_from_owner(world: World, random: Random) -> Fault:

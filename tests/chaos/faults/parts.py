@@ -7,7 +7,7 @@ from random import Random
 
 from tests.chaos.faults.stopwatch import Stopwatch, until
 from tests.chaos.history import Fault
-from tests.chaos.parts import Pair
+from tests.chaos.parts import Pair, Plane
 from tests.chaos.world import World
 
 
@@ -82,32 +82,50 @@ async def lose_machine(world: World, random: Random) -> Fault:
     return watch.over(gone)
 
 
-async def kill_leading_plane(world: World, random: Random) -> Fault:
-    """SIGKILL of the control plane that leads; another must lead after it."""
-    watch = Stopwatch("kill-leading-plane")
-    plane, fence = world.leader, world.fence
+async def kill_plane(world: World, random: Random) -> Fault:
+    """SIGKILL of a control plane: the others must take its shards."""
+    watch, plane = Stopwatch("kill-plane"), _choose_plane(world, random)
     if plane is None:
-        return watch.nothing("nobody leads")
+        return watch.nothing("no control plane has a shard")
+    shards = world.shards_of(plane)
     await plane.child.kill()
-    moved = await until(lambda: world.fence not in {"", fence}, world.settings.leader_ttl * 4)
-    watch.show(plane=plane.name, another_leads=bool(moved))
+    moved = await until(lambda: world.moved(shards), world.settings.leader_ttl * 4)
+    watch.show(plane=plane.name, shards=len(shards), taken_over=bool(moved))
     await asyncio.sleep(random.uniform(0.0, 2.0))
     await plane.child.start()
     return watch.over(bool(moved))
 
 
-async def freeze_leading_plane(world: World, random: Random) -> Fault:
-    """SIGSTOP past its lease: another leads, and the first wakes up believing nothing has happened."""
-    watch = Stopwatch("freeze-leading-plane")
-    plane, fence = world.leader, world.fence
+async def freeze_plane(world: World, random: Random) -> Fault:
+    """SIGSTOP past its lease: another acts, and the first wakes up believing nothing has happened."""
+    watch, plane = Stopwatch("freeze-plane"), _choose_plane(world, random)
     if plane is None:
-        return watch.nothing("nobody leads")
+        return watch.nothing("no control plane has a shard")
+    shards = world.shards_of(plane)
     state = await plane.child.freeze()
-    moved = await until(lambda: world.fence not in {"", fence}, world.settings.leader_ttl * 4)
-    watch.show(plane=plane.name, state=state, another_leads=bool(moved))
+    moved = await until(lambda: world.moved(shards), world.settings.leader_ttl * 4)
+    watch.show(plane=plane.name, shards=len(shards), state=state, taken_over=bool(moved))
     await asyncio.sleep(random.uniform(0.0, 2.0))
     plane.child.thaw()
     return watch.over(state == "T" and bool(moved))
+
+
+async def add_plane(world: World, random: Random) -> Fault:
+    """One more joins in the middle of the work, gets its share, and leaves again, this way or that."""
+    watch, plane = Stopwatch("add-plane"), world.spare
+    await plane.child.start()
+    got = await until(lambda: world.shards_of(plane), 20.0)
+    await asyncio.sleep(random.uniform(2, 8))
+    shards, how = world.shards_of(plane), random.choice(["stop", "kill"])
+    await (plane.child.stop() if how == "stop" else plane.child.kill())
+    moved = await until(lambda: world.moved(shards), world.settings.leader_ttl * 4)
+    watch.show(plane=plane.name, shards=len(shards), left_by=how, taken_over=bool(moved))
+    return watch.over(bool(got) and bool(shards))
+
+
+def _choose_plane(world: World, random: Random) -> Plane | None:
+    acting = [plane for plane in world.planes if plane.child.pid and world.shards_of(plane)]
+    return random.choice(acting) if acting else None
 
 
 def _choose(world: World, random: Random) -> Pair | None:

@@ -55,11 +55,11 @@ async def isolate_leader(world: World, random: Random) -> Fault:
     try:
         new = await world.cluster.new_leader(old, ELECTION_SECONDS)
         await asyncio.sleep(world.settings.ttl + random.uniform(0.5, 2))
-        cut = sum(member.peers.effect.cut + member.peers.effect.refused for member in world.cluster.members)
+        cut = sum(member.peers.effect.swallowed_bytes for member in world.cluster.members)
     finally:
         world.cluster.rejoin()
     await _rejoined(world)
-    watch.show(old=world.cluster.members[old].name, new=new, connections_cut=cut)
+    watch.show(old=world.cluster.members[old].name, new=new, bytes_swallowed=cut)
     return watch.over(new is not None and cut > 0)
 
 

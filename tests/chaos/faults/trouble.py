@@ -46,14 +46,19 @@ async def _shift(plane: Plane) -> float:
 
 
 async def trip_brake(world: World, random: Random) -> Fault:
-    """By the operator's command; sometimes the leader dies meanwhile: its successor must heed it, too."""
+    """By the operator's command; sometimes a control plane dies meanwhile: who takes its shards must heed it, too.
+
+    A brake that trips by itself would be one more fault of this kind, and one more fact for the judge of S5.
+    """
     watch = Stopwatch("trip-brake")
     gone = await _operate(world, "trip", there=False)
-    plane, fence = world.leader, world.fence
-    if plane is not None and random.random() < 0.5:
+    acting = [plane for plane in world.planes if plane.child.pid and world.shards_of(plane)]
+    if acting and random.random() < 0.5:
+        plane = random.choice(acting)
+        shards = world.shards_of(plane)
         await plane.child.kill()
-        await until(lambda: world.fence not in {"", fence}, 10.0)
-        watch.show(killed=plane.name)
+        moved = await until(lambda: world.moved(shards), 10.0)
+        watch.show(killed=plane.name, shards=len(shards), taken_over=bool(moved))
         await plane.child.start()
     await asyncio.sleep(random.uniform(2, 5))
     watch.show(armed_key_gone=gone, armed_again=await arm(world))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.chaos.history import History
 from tests.chaos.judgement import Judgement
-from tests.chaos.laws import authority, evidence, holding, liveness, strangers, targets
+from tests.chaos.laws import authority, evidence, holding, liveness, sharding, strangers, targets
 
 JUDGES: tuple[Callable[[History], Judgement], ...] = (
     liveness.nobody_falls,
@@ -14,6 +14,8 @@ JUDGES: tuple[Callable[[History], Judgement], ...] = (
     holding.nothing_held_is_deleted,
     targets.only_the_named_incarnation,
     authority.one_fence_at_a_time,
+    sharding.each_in_its_shard,
+    sharding.one_caller_at_a_time,
     authority.present_facts,
     authority.the_brake,
     strangers.untouched,

@@ -112,9 +112,9 @@ def _intended(history: History) -> dict[tuple[str, str], list[Event]]:
             if step.family != "intents":
                 continue
             named = step.after["resource"] if step.after else None
-            left.pop(step.parts, None)
-            if named:
-                left[step.parts] = (named[0], named[2]), step.event
+            known = left.pop(step.parts, None)
+            if named:  # rewritten it is still the one from before: somebody noted that its outcome is unknown
+                left[step.parts] = (named[0], named[2]), known[1] if known else step.event
     found: dict[tuple[str, str], list[Event]] = {}
     for name, event in left.values():
         found.setdefault(name, []).append(event)

@@ -1,7 +1,8 @@
 """Who is served next, and when again: a work queue with fairness, de-duplication and full-jitter backoff. Pure.
 
 - Each item belongs to a lane (an owner). Lanes take turns, so a thousand items of one owner never delay another's.
-- An item is there once, however often it is offered. Offered while in hand, it comes back once afterwards.
+- An item is there once, however often it is offered. Offered while in hand, it comes back once afterwards, whatever
+  whoever had it agreed to wait for: that was decided before the news.
 - What failed waits a random part of its ceiling, which doubles from 1 s to 1 h (the caller brings the randomness).
 - ``capacity`` bounds it. When it is full an offer is declined; the index goes on nominating, and the next full
   feed (gaining leadership, every scan) offers again. So nothing is lost, only later.
@@ -48,7 +49,8 @@ class _Item:
     in_hand: bool = False
     due: Instant | None = None
     """When it comes back; ``None``: it is in its lane."""
-    again: bool = False
+    again: Instant | None = None
+    """For when it was offered while in hand; ``None``: it was not."""
     ticket: int = 0
     """Which entry of the heap or lane is valid: any other is a left-over."""
 
@@ -77,8 +79,10 @@ class Backlog(Generic[T]):
         in hand once more afterwards. False: full."""
         found = self._items.get(item)
         if found is not None:
-            found.again = found.again or found.in_hand
-            if not found.in_hand and found.due is not None and (at is None or at < found.due):
+            if found.in_hand:
+                wanted = now if at is None else at
+                found.again = wanted if found.again is None else min(found.again, wanted)
+            elif found.due is not None and (at is None or at < found.due):
                 self._queue(item, found, at)
             return True
         if len(self._items) >= self.capacity:
@@ -122,21 +126,21 @@ class Backlog(Generic[T]):
         """Served. If it was offered meanwhile it is served once more."""
         entry = self._release(item)
         del self._items[item]
-        if entry.again:
-            self.offer(item, entry.lane, now)
+        if entry.again is not None:
+            self.offer(item, entry.lane, now, at=entry.again if entry.again > now else None)
 
     def failed(self, item: T, now: Instant, jitter: float) -> float:
         """Not served: comes back after a random part (``jitter``, 0 to 1) of its ceiling. Returns the wait."""
         entry = self._release(item)
         entry.failures += 1
-        wait = backoff_ceiling(entry.failures) * jitter
-        self._queue(item, entry, Instant(now + wait))
-        return wait
+        until = self._earlier(entry, Instant(now + backoff_ceiling(entry.failures) * jitter))
+        self._queue(item, entry, until)
+        return max(0.0, until - now)
 
     def wait(self, item: T, until: Instant) -> None:
         """Not served, as agreed: comes back at ``until``; not counted as a failure."""
         entry = self._release(item)
-        self._queue(item, entry, until)
+        self._queue(item, entry, self._earlier(entry, until))
 
     # --- about --------------------------------------------------------------------------------------------------
 
@@ -162,6 +166,10 @@ class Backlog(Generic[T]):
         return iter(counts.items())
 
     # --- parts --------------------------------------------------------------------------------------------------
+
+    def _earlier(self, entry: _Item, until: Instant) -> Instant:
+        again, entry.again = entry.again, None
+        return until if again is None else min(until, again)
 
     def _queue(self, item: T, entry: _Item, at: Instant | None) -> None:
         self._tickets += 1

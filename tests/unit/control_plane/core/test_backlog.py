@@ -102,6 +102,24 @@ def test_offered_again_an_item_is_served_at_the_earlier_time_and_discarded_never
     assert backlog.next_due() is None
 
 
+def test_news_of_an_item_in_hand_are_not_lost_to_a_wait_that_was_agreed_before_them() -> None:
+    backlog = Backlog[str]()
+    for item in ("x", "y", "z"):
+        backlog.offer(item, "a", T0)
+    assert take_all(backlog) == ["x", "y", "z"]
+    for item in ("x", "y"):
+        backlog.offer(item, "a", T0)
+    backlog.offer("z", "a", T0, at=Instant(60))
+    backlog.wait("x", Instant(3600))
+    backlog.failed("y", T0, 1.0)
+    backlog.wait("z", Instant(3600))
+    assert take_all(backlog) == ["x", "y"]
+    assert take_all(backlog, 59) == []
+    assert take_all(backlog, 60) == ["z"]
+    backlog.wait("x", Instant(3600))
+    assert take_all(backlog, 3599) == [], "and once is enough"
+
+
 def test_the_age_is_that_of_the_oldest_however_often_it_failed() -> None:
     backlog = Backlog[str]()
     backlog.offer("x", "a", T0)
