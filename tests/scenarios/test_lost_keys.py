@@ -20,10 +20,7 @@ NEEDED = ("held", "pinned", "referenced")
 EVIDENCE = {"control", "everything", "holds", "owners", "replicas", "resources", "roster", "rules", "shards"}
 """Families without which nothing at all is deleted: each is a present fact that every step towards a delete needs.
 (Shards and replicas come back by themselves, but their warm-up is longer than the test looks on.)"""
-KEPT_BY_ABSENCE = {
-    "pins": "a lost pin looks like one that an operator took away",
-    "refs": "a lost reference looks like one that there never was",
-}
+KEPT_BY_ABSENCE = {"pins": "a lost pin looks like one that an operator took away"}
 """Families whose loss only the brake can see."""
 FAMILIES = [
     pytest.param(name, marks=pytest.mark.xfail(reason=KEPT_BY_ABSENCE[name], strict=True))

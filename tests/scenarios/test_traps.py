@@ -14,7 +14,9 @@ def named() -> list[str]:
 
 def defined() -> set[str]:
     files = (HERE / "tests").rglob("test_*.py")
-    return {name for file in files for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.M)}
+    return {
+        name for file in files for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
 
 
 def test_every_trap_has_its_test() -> None:
