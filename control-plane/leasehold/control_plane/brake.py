@@ -17,7 +17,7 @@ from leasehold.control_plane.core.warmup import ShardWarmUps, WarmUp
 from leasehold.control_plane.ticking import written_now
 from leasehold.protocol.errors import StoreError, Unavailable
 from leasehold.protocol.keyspace import Keyspace
-from leasehold.protocol.names import Instant
+from leasehold.protocol.names import Instant, Revision
 from leasehold.protocol.ports import Clock, Store
 from leasehold.protocol.records import FOUNDED_SHARDS, ArmedRecord, ClusterRecord
 from leasehold.protocol.store import MemberStatus
@@ -46,6 +46,7 @@ class Brake:
         self._serving = ""
         self._said: str | None = None
         self._rewound = ""
+        self._tripped_at = Revision(0)
         self.warm_up = WarmUp()
         self.shard_warm_ups = ShardWarmUps()
 
@@ -76,7 +77,7 @@ class Brake:
     def on_rewind(self, reason: str) -> None:
         """etcd's past is another than it was. Holds written since are lost, and their holders do not know: nothing
         goes on until an operator arms again (``check`` takes the armed key away, so that every replica obeys)."""
-        self._rewound = reason
+        self._rewound, self._tripped_at = reason, Revision(0)
 
     def may_sweep(self) -> Instant | None:
         """Going on with sweeps needs no armed key, but the right cluster."""
@@ -109,8 +110,11 @@ class Brake:
 
     def seen(self) -> None:
         """Say once when the brake changes. Before ``check`` there is nothing to say: the tenant may be new."""
-        if not self._index.armed:
-            self._rewound = ""  # taken away, or never there: the missing key is the brake from here on
+        armed = self._index.armed
+        if not armed or 0 < self._tripped_at < armed:
+            # Taken away, or never there: the missing key is the brake from here on. Or armed again since we took it
+            # away: whoever is quick does so before anybody saw it missing.
+            self._rewound = ""
         if not self._serving:
             return
         why = self.why_not
@@ -132,7 +136,8 @@ class Brake:
             raise Unavailable(f"expected one cluster to answer, got {sorted(serving) or 'none'}")
         self._serving = serving.pop()
         if self._rewound and self._index.armed:
-            await self._store.commit(trip(self._keys), deadline=self._deadline)
+            tripped = await self._store.commit(trip(self._keys), deadline=self._deadline)
+            self._tripped_at = tripped.revision
             log.error("tripped", reason=self._rewound, alert=True)
         if self._index.cluster[0] or not founding:
             return
