@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from leasehold.control_plane.app import ControlPlane
@@ -9,7 +10,7 @@ from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.rules import RuleSet
 from tests.fakes.etcd import FakeEtcd
 from tests.unit.control_plane.standing_clock import StandingClock
-from tests.unit.control_plane.world import Owner, World, rules
+from tests.unit.control_plane.world import Owner, World, eventually, rules
 
 GRACE = 8.0
 
@@ -38,3 +39,13 @@ async def abandoned(stage: Stage, *names: str, says_ttl: int = 1) -> None:
         stage.owner.add(name)
     await stage.hand.register(a, *names, grace_class="8s")
     await stage.hand.vanish(a)
+
+
+async def passing(stage: Stage, what: str, look: Callable[[], bool]) -> None:
+    """Let time pass until something true is seen."""
+
+    async def looked() -> bool:
+        await stage.clock.advance(0.5)
+        return look()
+
+    await eventually(what, looked)

@@ -8,8 +8,8 @@ from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.lifecycle import State
 from leasehold.protocol.keyspace import Family, shard_of
 from leasehold.protocol.records import FOUNDED_SHARDS
-from tests.unit.control_plane.stage import Stage, rule_set
-from tests.unit.control_plane.test_references import attached, graced, passing, ring
+from tests.unit.control_plane.stage import Stage, passing, rule_set
+from tests.unit.control_plane.test_references import attached, graced, ring
 from tests.unit.control_plane.test_shards import names_of, shared
 from tests.unit.control_plane.world import blob, eventually, metric, state
 

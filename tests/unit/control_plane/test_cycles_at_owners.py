@@ -7,9 +7,9 @@ from leasehold.control_plane.core.lifecycle import State
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.records import TombstoneRecord, decode
 from leasehold.protocol.rules import RuleSet
-from tests.unit.control_plane.stage import GRACE, Stage, rule_set
+from tests.unit.control_plane.stage import GRACE, Stage, passing, rule_set
 from tests.unit.control_plane.test_notices import NOTICES
-from tests.unit.control_plane.test_references import attached, graced, passing, ring, searched
+from tests.unit.control_plane.test_references import attached, graced, ring, searched
 from tests.unit.control_plane.test_verify import VERIFY
 from tests.unit.control_plane.world import blob, eventually, metric, rules, state
 

@@ -12,10 +12,10 @@ from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Resource
 from leasehold.protocol.records import ResourceRecord, decode
 from tests.unit.control_plane.asking import BY_KEY, asking_rules
-from tests.unit.control_plane.stage import GRACE, Stage
+from tests.unit.control_plane.stage import GRACE, Stage, passing
 from tests.unit.control_plane.test_intents import AFTER, crashed, restarted, seen
 from tests.unit.control_plane.test_inventory import Shop
-from tests.unit.control_plane.test_references import attached, graced, passing, searched
+from tests.unit.control_plane.test_references import attached, graced, searched
 from tests.unit.control_plane.world import blob, eventually, state
 
 REFERRING = "references: [{owner: store, type: part, ids: 'parts'}]"

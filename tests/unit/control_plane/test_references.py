@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from aiohttp import web
 
 from leasehold.control_plane.app import ControlPlane
@@ -14,7 +12,7 @@ from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Holder, Revision
 from leasehold.protocol.records import ResourceRecord, SweepState, TombstoneRecord, decode
 from leasehold.protocol.store import Delete, Txn
-from tests.unit.control_plane.stage import GRACE, Stage, rule_set
+from tests.unit.control_plane.stage import GRACE, Stage, passing, rule_set
 from tests.unit.control_plane.world import blob, eventually, metric, state
 
 LONG = 10**6
@@ -39,16 +37,6 @@ async def searched(plane: ControlPlane, *names: str) -> None:
 
 async def graced(stage: Stage, plane: ControlPlane, *names: str) -> None:
     await eventually("in grace", lambda: all(state(plane, name) is State.IN_GRACE for name in names))
-
-
-async def passing(stage: Stage, what: str, look: Callable[[], bool]) -> None:
-    """Let time pass until something true is seen."""
-
-    async def looked() -> bool:
-        await stage.clock.advance(0.5)
-        return look()
-
-    await eventually(what, looked)
 
 
 async def test_what_a_living_resource_refers_to_lives_and_referrers_are_swept_first(stage: Stage) -> None:

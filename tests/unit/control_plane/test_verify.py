@@ -5,7 +5,7 @@ from __future__ import annotations
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.lifecycle import State, Step
 from leasehold.protocol.rules import RuleSet
-from tests.unit.control_plane.stage import GRACE, Stage, abandoned
+from tests.unit.control_plane.stage import GRACE, Stage, abandoned, passing
 from tests.unit.control_plane.world import blob, eventually, metric, rules, state
 
 VERIFY = 'verify: {path: "/in-use/{+id}", json: used}'
@@ -45,8 +45,7 @@ async def test_in_use_vetoes_before_the_prepare_and_the_grace_starts_anew(stage:
     stage.owner.used["x"] = False
     await stage.clock.advance(GRACE - 1)
     assert stage.owner.deletes() == [], "a whole grace again"
-    await stage.clock.advance(1.5)
-    await eventually("it is gone", lambda: not stage.owner.things)
+    await passing(stage, "it is gone", lambda: not stage.owner.things)
 
 
 async def test_an_owner_that_cannot_tell_keeps_everything_as_it_is(stage: Stage) -> None:
