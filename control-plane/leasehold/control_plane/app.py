@@ -41,10 +41,12 @@ from leasehold.control_plane.owners.http import HttpOwner
 from leasehold.control_plane.owners.questions import Questions
 from leasehold.control_plane.owners.register import Owners
 from leasehold.control_plane.owners.verifier import Verifier
+from leasehold.control_plane.rations import Rations
 from leasehold.control_plane.reaper import Reaper
 from leasehold.control_plane.roster import Roster
 from leasehold.control_plane.sweeper import Sweeper
 from leasehold.control_plane.ticking import MonotonicClock
+from leasehold.control_plane.vigil import Vigil
 from leasehold.control_plane.witness import Witness
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Keyspace
@@ -79,12 +81,20 @@ class ControlPlane:
             client, keys, index, clock, self.membership, metrics, seen=lambda: self.observer.sight.revision,
             busy=self._is_busy, on_change=self._on_leadership,
         )  # fmt: skip
-        self.brake = Brake(client, client, keys, index, clock, replica=config.replica, deadline=deadline)
+        vigil = Vigil(
+            client, keys, index, clock, self.leadership.authority_of_tenant, metrics, replica=config.replica,
+            thresholds=config.thresholds, deadline=deadline, seen=lambda: self.observer.sight.revision,
+            on_change=self._on_vigil,
+        )  # fmt: skip
+        self.brake = Brake(
+            client, client, keys, index, clock, vigil, metrics, replica=config.replica, deadline=deadline
+        )
+        self.rations = rations = Rations(config.caps, clock, metrics)
         self.owners = Owners(index.policy, clock, connect)
         verifier = Verifier(self.owners, clock, metrics)
         reaper = Reaper(
             client, keys, index, Witness(client, keys, index, deadline=deadline), self.leadership.authority, metrics,
-            verifier, deadline=deadline, may_prepare=self._may_prepare_now,
+            verifier, deadline=deadline, may_prepare=self._may_prepare_now, rations=rations,
         )  # fmt: skip
         graces = Graces(client, client, keys, index, clock, self.leadership.authority_of_class, deadline=deadline)
         sweeper = Sweeper(
@@ -121,6 +131,7 @@ class ControlPlane:
             Informer(
                 client, keys, index, clock, self.leadership, self.owners, metrics, deadline=deadline, jitter=jitter
             ),
+            rations,
             hears=lambda: self.observer.hears,
             jitter=jitter,
         )
@@ -182,6 +193,9 @@ class ControlPlane:
 
     def _on_leadership(self) -> None:
         self.collector.on_leadership()
+
+    def _on_vigil(self) -> None:
+        self.collector.wake()
 
     def _is_busy(self, shard: int) -> bool:
         return self.collector.is_busy(shard)

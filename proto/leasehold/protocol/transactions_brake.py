@@ -1,0 +1,50 @@
+"""The transactions of the brake, the canary and the shadow report, as pure functions: facts in, ``Txn`` out.
+
+Stopping is allowed to everybody, so it compares no fence, only that the armed key is the one under which the evidence
+was seen: an operator who armed since then knew of it. Arming again asks for everything: the fence of the tenant's
+shard, the very trip it answers to, and that nobody armed meanwhile. What is only told (window, canary, shadow) is
+written under the fence, so that one replica tells it at a time.
+"""
+
+from __future__ import annotations
+
+from leasehold.protocol.keyspace import Keyspace
+from leasehold.protocol.names import Revision, RuleName
+from leasehold.protocol.records import ArmedRecord, CanaryRecord, ShadowRecord, TrippedRecord, WindowRecord, encode
+from leasehold.protocol.store import Delete, Get, Put, Txn, absent, unchanged
+from leasehold.protocol.transactions import Authority, _fence, _seen
+
+
+def trip_armed(keys: Keyspace, armed: Revision, tripped: TrippedRecord) -> Txn:
+    """IF armed unchanged since ``armed`` THEN delete it, and put why.
+
+    After ``Uncertain`` repeat it: a second one is refused. Failure branch: the armed key, if another is there.
+    """
+    return Txn(
+        (unchanged(keys.armed, _seen(armed)),),
+        (Delete(keys.armed), Put(keys.tripped, encode(tripped))),
+        (Get(keys.armed),),
+    )
+
+
+def rearm(keys: Keyspace, by: Authority, tripped: Revision, armed: ArmedRecord) -> Txn:
+    """IF fence; the trip unchanged since ``tripped``; armed absent THEN arm, and delete why it was not."""
+    return Txn(
+        (_fence(keys, by), unchanged(keys.tripped, _seen(tripped)), absent(keys.armed)),
+        (Put(keys.armed, encode(armed)), Delete(keys.tripped)),
+    )
+
+
+def note_window(keys: Keyspace, by: Authority, window: WindowRecord) -> Txn:
+    """IF fence THEN put what vanished lately, for whoever has not seen it. Repeating is harmless."""
+    return Txn((_fence(keys, by),), (Put(keys.window, encode(window)),))
+
+
+def note_canary(keys: Keyspace, by: Authority, canary: CanaryRecord) -> Txn:
+    """IF fence THEN put how the self-test ended. Repeating is harmless."""
+    return Txn((_fence(keys, by),), (Put(keys.canary, encode(canary)),))
+
+
+def note_shadow(keys: Keyspace, by: Authority, rule: RuleName, shadow: ShadowRecord) -> Txn:
+    """IF fence THEN put what a rule would have done. Repeating is harmless."""
+    return Txn((_fence(keys, by),), (Put(keys.shadow(rule), encode(shadow)),))
