@@ -54,7 +54,7 @@ class Brake:
         self.vigil, self._metrics = vigil, metrics
         self._replica, self._deadline = replica, deadline
         self._warming = False
-        self._serving = ""
+        self.serving = ""
         self._said: str | None = None
         self._rewound = ""
         self.warm_up = WarmUp()
@@ -81,8 +81,8 @@ class Brake:
         if pinned is None:
             what = "cannot be read" if revision else "is missing"
             return f"control/cluster {what}: nobody knows which cluster this should be, nor into how many shards"
-        if self._serving and pinned.cluster_id != self._serving:
-            return f"etcd is another cluster ({self._serving}) than the one pinned ({pinned.cluster_id})"
+        if self.serving and pinned.cluster_id != self.serving:
+            return f"etcd is another cluster ({self.serving}) than the one pinned ({pinned.cluster_id})"
         return ""
 
     def on_blind(self, reason: str) -> None:
@@ -135,7 +135,7 @@ class Brake:
         if self._warming and self.warm_up.over(Instant(self._clock.now())):
             self._warming = False
             log.info("warm_up_over", reason=self.warm_up.reason)
-        if not self._serving:
+        if not self.serving:
             return
         why = self.why_not
         if why != self._said:
@@ -155,7 +155,7 @@ class Brake:
         serving = {f"{member.cluster_id:x}" for member in members if isinstance(member, MemberStatus)}
         if len(serving) != 1:
             raise Unavailable(f"expected one cluster to answer, got {sorted(serving) or 'none'}")
-        self._serving = serving.pop()
+        self.serving = serving.pop()
         if self._rewound and self._index.armed:
             why = TrippedRecord(self._replica, self._rewound, Cause.REWOUND, written_now())
             await self._store.commit(trip(self._keys, why), deadline=self._deadline)
@@ -166,11 +166,11 @@ class Brake:
         since = written_now()
         txn = found_tenant(
             self._keys,
-            ClusterRecord(self._serving, since, FOUNDED_SHARDS, PROTOCOL),
+            ClusterRecord(self.serving, since, FOUNDED_SHARDS, PROTOCOL),
             ArmedRecord(self._replica, "the first control plane of this tenant", since),
         )
         if founded(await self._store.commit(txn, deadline=self._deadline)):
-            log.info("tenant_founded", cluster=self._serving, shards=FOUNDED_SHARDS)
+            log.info("tenant_founded", cluster=self.serving, shards=FOUNDED_SHARDS)
 
     async def keep_checking(self, *, founding: bool) -> bool:
         """``check``; whether it succeeded."""

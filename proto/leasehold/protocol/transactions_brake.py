@@ -8,8 +8,10 @@ written under the fence, so that one replica tells it at a time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from leasehold.protocol.keyspace import Keyspace
-from leasehold.protocol.names import Revision, RuleName
+from leasehold.protocol.names import Holder, Resource, Revision, RuleName
 from leasehold.protocol.records import ArmedRecord, CanaryRecord, ShadowRecord, TrippedRecord, WindowRecord, encode
 from leasehold.protocol.store import Delete, Get, Put, Txn, absent, unchanged
 from leasehold.protocol.transactions import Authority, _fence, _seen
@@ -38,6 +40,18 @@ def rearm(keys: Keyspace, by: Authority, tripped: Revision, armed: ArmedRecord) 
 def note_window(keys: Keyspace, by: Authority, window: WindowRecord) -> Txn:
     """IF fence THEN put what vanished lately, for whoever has not seen it. Repeating is harmless."""
     return Txn((_fence(keys, by),), (Put(keys.window, encode(window)),))
+
+
+def clear_canary(keys: Keyspace, by: Authority, resources: Sequence[Resource], holders: Sequence[Holder]) -> Txn:
+    """IF fence THEN delete all there is of a self-test: its own resources and holders, of names nobody else can have.
+    Repeating is harmless."""
+    of_resources = (
+        Delete(where)
+        for one in resources
+        for where in (keys.record(one), keys.holds_of(one), keys.refs_to(one), keys.tombstone(one), keys.sweep(one))
+    )
+    of_holders = (Delete(key) for one in holders for key in (keys.beacon(one), keys.roster(one)))
+    return Txn((_fence(keys, by),), (*of_resources, *of_holders))
 
 
 def note_canary(keys: Keyspace, by: Authority, canary: CanaryRecord) -> Txn:

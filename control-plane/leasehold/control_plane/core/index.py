@@ -50,6 +50,7 @@ from leasehold.protocol.records import (
     HoldRecord,
     IntentRecord,
     NoticeRecord,
+    ReplicaRecord,
     ResourceRecord,
     RosterRecord,
     ShardRecord,
@@ -86,6 +87,8 @@ class Index:
         self.shards: dict[int, ShardEntry] = {}
         self.replicas: dict[str, Revision] = {}
         """Control planes that are alive, each with the revision of its key."""
+        self.understood: dict[str, int] = {}
+        """The newest protocol that each of them understands."""
         self.placing_changed = False
         """Whether shards, replicas or the number of shards did."""
         self.unreadable: dict[bytes, str] = {}
@@ -299,6 +302,7 @@ class Index:
         if record is not None:
             found.service, found.instance = intern(record.service), intern(record.instance)
             found.kind, found.ttl_seconds, found.ended = record.kind, record.ttl_seconds, record.ended
+            found.protocol = record.protocol
         # Renewals do not come here, only attaching and ending do; either may restart a grace.
         self._reconsider_all(found.resources)
         self._tidy_holder(key.holder, found)
@@ -503,8 +507,11 @@ class Index:
             return False
         if there:
             self.replicas[name] = item.mod_revision
+            record = self._read(ReplicaRecord, item)
+            self.understood[name] = record.protocol if record else 1
         else:
             self.replicas.pop(name, None)
+            self.understood.pop(name, None)
         self.placing_changed = True
         return True
 
