@@ -20,7 +20,7 @@ from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Holder
-from leasehold.protocol.records import Cause, TrippedRecord, decode
+from leasehold.protocol.records import Cause, ShadowRecord, TrippedRecord, decode
 from leasehold.protocol.store import Delete, Txn
 from tests.unit.control_plane.world import World, blob, eventually, has_all, rules, world
 
@@ -178,3 +178,23 @@ async def test_the_canary_sings_and_leaves_nothing_behind(here: World) -> None:
     await plane.stop()
     for family in (Family.RESOURCES, Family.HOLDS, Family.TOMBSTONES, Family.ROSTER, Family.BEACONS, Family.EPOCHS):
         assert await here.hand.count(family) == 0, family
+
+
+async def test_the_shadow_report_is_told_rule_by_rule(here: World) -> None:
+    plane = await here.leading(rules(here.owner, mode="observe"))
+    a = await here.hand.attach("a", ttl=2)
+    await here.hand.register(a, "x", "y")
+    await here.hand.vanish(a)
+    await eventually("both would be gone", lambda: plane.shadows.records().get("make", ShadowRecord()).unheld == 2)
+    b = await here.hand.attach("b")
+    assert await here.hand.acquire(b, "x")
+
+    async def wrong() -> Any:
+        return next((one for one in (await told(here, "shadow"))[1] if one["wrong"]), None)
+
+    found = await eventually("it is written down", wrong, 30)
+    assert (found["rule"], found["mode"], found["would_have_deleted"], found["unheld"]) == ("make", "observe", 2, 1)
+    assert found["examples"][0]["who"] == b
+    table = await run(here, "shadow")
+    assert "svc@b~1 for store/blob/x after" in table.output
+    assert await here.hand.count(Family.TOMBSTONES) == 0

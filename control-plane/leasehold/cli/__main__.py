@@ -10,6 +10,7 @@ from leasehold.cli.capture import commands as capturing
 from leasehold.cli.demo.command import demo
 from leasehold.cli.doctor.command import doctor
 from leasehold.cli.inspect import commands as inspecting
+from leasehold.cli.inspect.shadow import shadow
 from leasehold.cli.inspect.status import status
 from leasehold.cli.operate import commands as operating
 from leasehold.cli.operate import rules as ruling
@@ -109,6 +110,7 @@ for command in (
     *operating.COMMANDS,
     *capturing.COMMANDS,
     status,
+    shadow,
     doctor,
     run,
     demo,

@@ -47,6 +47,7 @@ from leasehold.control_plane.owners.verifier import Verifier
 from leasehold.control_plane.rations import Rations
 from leasehold.control_plane.reaper import Reaper
 from leasehold.control_plane.roster import Roster
+from leasehold.control_plane.shadows import Shadows
 from leasehold.control_plane.standing import Standing
 from leasehold.control_plane.sweeper import Sweeper
 from leasehold.control_plane.ticking import MonotonicClock
@@ -123,6 +124,9 @@ class ControlPlane:
             index, clock, self.leadership.authority_of_tenant, listings, finds, metrics, opens=self._may_tidy,
             revision=lambda: self.observer.sight.revision,
         )  # fmt: skip
+        self.shadows = Shadows(
+            client, keys, index, clock, self.leadership.authority_of_tenant, deadline=deadline, opens=self._may_tidy
+        )
         self.collector = Collector(
             index,
             clock,
@@ -137,6 +141,7 @@ class ControlPlane:
                 client, keys, index, clock, self.leadership, self.owners, metrics, deadline=deadline, jitter=jitter
             ),
             rations,
+            self.shadows,
             hears=lambda: self.observer.hears,
             jitter=jitter,
         )
@@ -339,6 +344,7 @@ class ControlPlane:
         view("leasehold_warm_up_seconds_left", "Until when nothing is prepared", (),
              lambda: one(self.brake.warm_up.left(now())))  # fmt: skip
         self.standing.show(self.metrics)
+        self.shadows.show(self.metrics)
         view("leasehold_watch_lag_seconds", "Since etcd was last heard from", (), lambda: one(self.observer.silence))
         view("leasehold_unreadable_records", "Keys that cannot be read", (), lambda: one(len(self.index.unreadable)))
         view("leasehold_unaccounted_resources", "Kept because nothing proves them unheld", (), self._unaccounted)

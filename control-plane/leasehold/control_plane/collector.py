@@ -26,6 +26,7 @@ from leasehold.control_plane.owners.register import Owners
 from leasehold.control_plane.rations import Rations
 from leasehold.control_plane.reaper import Reaper
 from leasehold.control_plane.roster import Roster
+from leasehold.control_plane.shadows import Shadows
 from leasehold.control_plane.sweeper import Sweeper
 from leasehold.control_plane.ticking import Bell
 from leasehold.protocol.names import Instant, Resource, Revision
@@ -59,6 +60,7 @@ class Collector:
         owners: Owners,
         informer: Informer,
         rations: Rations,
+        shadows: Shadows,
         *,
         hears: Callable[[], bool],
         jitter: Callable[[], float],
@@ -66,7 +68,7 @@ class Collector:
         self.hears = hears
         self._index, self._clock, self._leadership, self._brake = index, clock, leadership, brake
         self._graces, self._sweeper, self._roster, self._jitter = graces, sweeper, roster, jitter
-        self._owners, self._rations = owners, rations
+        self._owners, self._rations, self._shadows = owners, rations, shadows
         self._acting: dict[int, Revision] = {}
         """The shards we act for, by what was announced, each with its fence."""
         self._shards: int | None = None
@@ -127,6 +129,7 @@ class Collector:
             self._index.placing_changed = False
             self._leadership.on_index()
         fresh = self._index.take_fresh()
+        self._shadows.on_index(fresh, everything=self._index.policy_changed)
         # By what was announced, not by the belief of this instant: it may lapse unnoticed, and news come only once.
         if self._acting:
             if self._index.policy_changed or self._armed != self._index.armed or self._shards_changed():
@@ -143,6 +146,7 @@ class Collector:
         """Something may have been missed: warm up, and offer everything anew. Also after the first list."""
         self.synced = True
         self._brake.on_gap(reason)
+        self._shadows.on_index((), everything=True)
         self._feed_everything()
         self._sweeper.forget_gone()
 
@@ -161,6 +165,7 @@ class Collector:
         """etcd's past is another: nothing that was decided counts, and who serves us has to be found out anew."""
         self._checked = False
         self._brake.on_rewind(reason)
+        self._shadows.on_rewind()
         for crew in self._all_crews():
             crew.backlog.clear()
 
@@ -198,6 +203,7 @@ class Collector:
             tasks.create_task(self._graces.run())
             tasks.create_task(self._roster.run())
             tasks.create_task(self._brake.vigil.run())
+            tasks.create_task(self._shadows.run())
             tasks.create_task(self._check_cluster())
 
     async def _check_cluster(self) -> None:
