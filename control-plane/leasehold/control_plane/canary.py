@@ -13,7 +13,6 @@ it may act.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -45,7 +44,7 @@ from leasehold.protocol.records import (
     TombstoneRecord,
 )
 from leasehold.protocol.store import Txn
-from leasehold.protocol.transactions_brake import clear_canary, note_canary
+from leasehold.protocol.transactions_brake import clear_canary, note_canary, strike_canary
 
 OURS = "!canary"
 """As an owner, a rule and a service: nobody else can be called so."""
@@ -118,13 +117,12 @@ class Canary:
         if by is None or not shards:
             raise Unavailable("the tenant's shard is not ours")
         cage = _Cage.in_shard(TENANTS_SHARD, shards)
-        clear = clear_canary(self._keys, by, (cage.held, cage.abandoned), (ALIVE, ENDED))
-        await self._commit(clear, "clear")
+        await self._clear(by, cage)
         try:
             await self._put_up(cage)
             dangerous, failed = await self._ask(cage)
         finally:
-            await asyncio.shield(self._store.commit(clear, deadline=self._deadline))
+            await self._clear(by, cage)
         record = CanaryRecord(self._membership.replica, dangerous or failed, written_now())
         await self._commit(note_canary(self._keys, by, record), "note")
         if dangerous:
@@ -132,6 +130,11 @@ class Canary:
         return dangerous or failed
 
     # --- parts --------------------------------------------------------------------------------------------------
+
+    async def _clear(self, by: tx.Authority, cage: _Cage) -> None:
+        holders = (ALIVE, ENDED)
+        await self._commit(clear_canary(self._keys, by, (cage.held, cage.abandoned), holders), "clearing")
+        await self._commit(strike_canary(self._keys, by, holders), "clearing")
 
     async def _put_up(self, cage: _Cage) -> None:
         boot = Boot(self._membership.record.boot)

@@ -43,15 +43,20 @@ def note_window(keys: Keyspace, by: Authority, window: WindowRecord) -> Txn:
 
 
 def clear_canary(keys: Keyspace, by: Authority, resources: Sequence[Resource], holders: Sequence[Holder]) -> Txn:
-    """IF fence THEN delete all there is of a self-test: its own resources and holders, of names nobody else can have.
-    Repeating is harmless."""
+    """IF fence THEN delete all there is of a self-test's resources and holders, of names nobody else can have, but not
+    who was on the roster: that goes only when it holds nothing, see ``strike_canary``. Repeating is harmless."""
     of_resources = (
         Delete(where)
         for one in resources
         for where in (keys.record(one), keys.holds_of(one), keys.refs_to(one), keys.tombstone(one), keys.sweep(one))
     )
-    of_holders = (Delete(key) for one in holders for key in (keys.beacon(one), keys.roster(one)))
-    return Txn((_fence(keys, by),), (*of_resources, *of_holders))
+    return Txn((_fence(keys, by),), (*of_resources, *(Delete(keys.beacon(one)) for one in holders)))
+
+
+def strike_canary(keys: Keyspace, by: Authority, holders: Sequence[Holder]) -> Txn:
+    """IF fence; no beacon of theirs THEN take a self-test's holders off the roster. Repeating is harmless."""
+    gone = (absent(keys.beacon(one)) for one in holders)
+    return Txn((_fence(keys, by), *gone), [Delete(keys.roster(one)) for one in holders])
 
 
 def note_canary(keys: Keyspace, by: Authority, canary: CanaryRecord) -> Txn:

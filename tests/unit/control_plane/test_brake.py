@@ -12,7 +12,7 @@ from leasehold.control_plane.core.caps import Caps
 from leasehold.control_plane.core.lifecycle import State
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.keyspace import Family
-from leasehold.protocol.names import Holder
+from leasehold.protocol.names import Holder, Revision
 from leasehold.protocol.records import ArmedRecord, Cause, ClusterRecord, TrippedRecord, WindowRecord, decode, encode
 from leasehold.protocol.store import Delete, Put, Txn
 from tests.unit.control_plane.stage import GRACE, Stage, rule_set
@@ -252,6 +252,32 @@ async def test_our_own_transactions_are_no_losses(stage: Stage) -> None:
     assert len(stage.owner.things) == 3
     assert plane.brake.vigil.window.losses == 0
     await stays_armed(stage, plane)
+
+
+async def test_every_replica_stops_by_itself_and_one_of_them_trips_it(stage: Stage) -> None:
+    planes = [await stage.plane(rule_set(stage), name=name, thresholds=FEW) for name in ("one", "two")]
+    await eventually("both act", lambda: all(0 < len(plane.leadership.acting()) < 64 for plane in planes))
+    await holding(stage, "keeper", 20)
+    a = await holding(stage, "a", 6)
+    await eventually("all are known", lambda: all(len(plane.index) == 26 for plane in planes))
+    await stage.hand.vanish(a)
+    await eventually("it is tripped", lambda: tripped(stage))
+    await eventually("both know", lambda: all("tripped by" in plane.brake.why_not for plane in planes))
+    assert sum(metric(plane, "leasehold_brake_trips_total", cause="vanished") for plane in planes) == 1
+
+
+async def test_a_replica_stops_before_etcd_has_heard_of_it(stage: Stage) -> None:
+    plane = await stage.leading(rule_set(stage), thresholds=FEW)
+    await holding(stage, "keeper", 20)
+    a = await holding(stage, "a", 6)
+    await eventually("all are known", lambda: len(plane.index) == 26)
+    found = plane.index.holder(a)
+    assert found is not None
+    found.beacon = Revision(0)
+    plane.index.departures.beacons[a] = False
+    plane.collector.on_index()
+    assert "being tripped" in plane.brake.why_not
+    assert plane.brake.may_condemn() is plane.brake.may_prepare() is None
 
 
 # --- caps -------------------------------------------------------------------------------------------------------

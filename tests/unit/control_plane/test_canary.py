@@ -86,10 +86,14 @@ async def test_what_an_interrupted_one_left_is_cleared_by_the_next(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plane = await stage.leading(rule_set(stage))
-    real = canary.clear_canary
-    monkeypatch.setattr(canary, "clear_canary", lambda *_: canary.Txn(()))
+    real = canary.Canary._clear
+
+    async def interrupted(*_: object) -> None:
+        """Nothing is cleared."""
+
+    monkeypatch.setattr(canary.Canary, "_clear", interrupted)
     assert await plane.canary.test() == ""
     assert await stage.hand.count(Family.RESOURCES) == 2
-    monkeypatch.setattr(canary, "clear_canary", real)
+    monkeypatch.setattr(canary.Canary, "_clear", real)
     assert await plane.canary.test() == ""
     assert await stage.hand.count(Family.RESOURCES) == await stage.hand.count(Family.ROSTER) == 0
