@@ -133,6 +133,19 @@ async def test_returning_beacons_arm_again_once_it_would_not_trip(stage: Stage) 
     assert metric(plane, "leasehold_brake_arms_total", why="returned") == 1
 
 
+async def test_a_tenant_that_grows_while_it_is_braked_does_not_talk_itself_out_of_it(stage: Stage) -> None:
+    plane = await stage.leading(rule_set(stage), thresholds=FEW)
+    await holding(stage, "keeper", 20)
+    a = await holding(stage, "a", 6)
+    await eventually("all are known", lambda: len(plane.index) == 26)
+    await stage.hand.vanish(a)
+    await eventually("it is tripped", lambda: tripped(stage))
+    await holding(stage, "more", 60)
+    await eventually("all are known", lambda: len(plane.index) == 86)
+    await stage.clock.advance(5)
+    assert not await is_armed(stage), "six of 86 would not have tripped it, but six of 26 are missing"
+
+
 async def test_what_an_operator_tripped_no_beacon_arms_again(stage: Stage) -> None:
     plane = await stage.leading(rule_set(stage), thresholds=FEW)
     await holding(stage, "keeper", 20)
