@@ -84,6 +84,7 @@ etcd: {{endpoints: {self.endpoints}, deadline: 3s}}
 rules: {{file: {folder / "rules.yaml"}}}
 lease: {{ttl: {settings.leader_ttl}s}}
 scan_interval: 20s
+brake: {{fraction: 1}}
 http: {{listen: "{HOST}:{self.port}"}}
 """)
         self.child = Child(name, [str(SCRIPTS / "leasehold-control-plane"), "--config", str(config)], folder, env)

@@ -10,6 +10,8 @@ from leasehold.cli.capture import commands as capturing
 from leasehold.cli.demo.command import demo
 from leasehold.cli.doctor.command import doctor
 from leasehold.cli.inspect import commands as inspecting
+from leasehold.cli.inspect.shadow import shadow
+from leasehold.cli.inspect.status import status
 from leasehold.cli.operate import commands as operating
 from leasehold.cli.operate import rules as ruling
 from leasehold.cli.operate import trying
@@ -25,6 +27,7 @@ First steps:
   leasehold run --config sidecar.yaml -- ./app    run a program under a sidecar
   leasehold get resources --state in-grace        what is about to be deleted?
   leasehold why blob-store/blob/4711              why is this still there, and what happens next?
+  leasehold status                                is anything being collected, and if not, why not?
   leasehold doctor                                is this installation fit to delete things?
 
 \b
@@ -101,7 +104,17 @@ def print_version() -> None:
     click.echo(f"leasehold {version('leasehold')}")
 
 
-for command in (*inspecting.COMMANDS, *ruling.COMMANDS, *operating.COMMANDS, *capturing.COMMANDS, doctor, run, demo):
+for command in (
+    *inspecting.COMMANDS,
+    *ruling.COMMANDS,
+    *operating.COMMANDS,
+    *capturing.COMMANDS,
+    status,
+    shadow,
+    doctor,
+    run,
+    demo,
+):
     main.add_command(command)
 ruling.rules_group.add_command(trying.test)
 

@@ -22,9 +22,10 @@ output_option = click.option(
 )
 
 _STYLES = {
-    "held": "green", "alive": "green", "ok": "green", "unheld": "yellow", "condemned": "yellow", "in-grace": "yellow",
+    "held": "green", "alive": "green", "ok": "green", "armed": "green", "passed": "green",
+    "unheld": "yellow", "condemned": "yellow", "in-grace": "yellow",
     "warn": "yellow", "vanished": "yellow", "prepared": "red", "sent": "red",
-    "quarantined": "bold red", "fail": "bold red",
+    "quarantined": "bold red", "fail": "bold red", "failed": "bold red", "braked": "bold red",
     "unaccounted": "magenta", "observe-only": "dim", "ended": "dim", "released": "dim", "swept": "dim",
 }  # fmt: skip
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -20,10 +22,11 @@ from aiohttp import web
 
 from leasehold.control_plane.api import api_routes
 from leasehold.control_plane.brake import Brake
+from leasehold.control_plane.canary import Canary
 from leasehold.control_plane.collector import Collector
 from leasehold.control_plane.config import Config
 from leasehold.control_plane.core.index import Index
-from leasehold.control_plane.core.lifecycle import State, as_permitted
+from leasehold.control_plane.core.lifecycle import State, Step, as_permitted
 from leasehold.control_plane.cycles import Cycles
 from leasehold.control_plane.finds import Finds
 from leasehold.control_plane.graces import Graces
@@ -42,10 +45,14 @@ from leasehold.control_plane.owners.http import HttpOwner
 from leasehold.control_plane.owners.questions import Questions
 from leasehold.control_plane.owners.register import Owners
 from leasehold.control_plane.owners.verifier import Verifier
+from leasehold.control_plane.rations import Rations
 from leasehold.control_plane.reaper import Reaper
 from leasehold.control_plane.roster import Roster
+from leasehold.control_plane.shadows import Shadows
+from leasehold.control_plane.standing import Standing
 from leasehold.control_plane.sweeper import Sweeper
 from leasehold.control_plane.ticking import MonotonicClock
+from leasehold.control_plane.vigil import Vigil
 from leasehold.control_plane.witness import Witness
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Keyspace
@@ -80,7 +87,15 @@ class ControlPlane:
             client, keys, index, clock, self.membership, metrics, seen=lambda: self.observer.sight.revision,
             busy=self._is_busy, on_change=self._on_leadership,
         )  # fmt: skip
-        self.brake = Brake(client, client, keys, index, clock, replica=config.replica, deadline=deadline)
+        vigil = Vigil(
+            client, keys, index, clock, self.leadership.authority_of_tenant, metrics, replica=config.replica,
+            thresholds=config.thresholds, deadline=deadline, seen=lambda: self.observer.sight.revision,
+            on_change=self._on_vigil,
+        )  # fmt: skip
+        self.brake = Brake(
+            client, client, keys, index, clock, vigil, metrics, replica=config.replica, deadline=deadline
+        )
+        self.rations = rations = Rations(config.caps, clock, metrics)
         self.owners = Owners(index.policy, clock, connect)
         verifier = Verifier(self.owners, clock, metrics)
         graces = Graces(client, client, keys, index, clock, self.leadership.authority_of_class, deadline=deadline)
@@ -92,11 +107,11 @@ class ControlPlane:
         self.cycles = Cycles(
             client, keys, index, witness, clock, self.leadership.authority, metrics, deadline=deadline,
             every_seconds=config.cycle_seconds, opens=self._may_condemn,
-            patience=sweeper.patience,
+            patience=sweeper.patience, rations=rations,
         )  # fmt: skip
         reaper = Reaper(
             client, keys, index, witness, self.leadership.authority, metrics, verifier, self.cycles,
-            deadline=deadline, may_prepare=self._may_prepare_now,
+            deadline=deadline, may_prepare=self._may_prepare_now, rations=rations,
         )  # fmt: skip
         roster = Roster(
             client, keys, index, clock, self.leadership.authority_of_tenant, metrics, deadline=deadline,
@@ -115,6 +130,9 @@ class ControlPlane:
             index, clock, self.leadership.authority_of_tenant, listings, finds, metrics, opens=self._may_tidy,
             revision=lambda: self.observer.sight.revision,
         )  # fmt: skip
+        self.shadows = Shadows(
+            client, keys, index, clock, self.leadership.authority_of_tenant, deadline=deadline, opens=self._may_tidy
+        )
         self.collector = Collector(
             index,
             clock,
@@ -128,6 +146,8 @@ class ControlPlane:
             Informer(
                 client, keys, index, clock, self.leadership, self.owners, metrics, deadline=deadline, jitter=jitter
             ),
+            rations,
+            self.shadows,
             hears=lambda: self.observer.hears,
             jitter=jitter,
         )
@@ -136,6 +156,12 @@ class ControlPlane:
             on_change=self.collector.on_index, on_scan=self.collector.on_scan, on_rewind=self.collector.on_rewind,
             on_blind=self.brake.on_blind, on_gap=self.collector.on_gap,
         )  # fmt: skip
+        self.canary = Canary(
+            client, keys, index, clock, witness, self.leadership, self.membership, vigil, metrics,
+            seconds=config.canary_seconds, deadline=deadline, seen=lambda: self.observer.sight.revision,
+            opens=self._may_tidy,
+        )  # fmt: skip
+        self.standing = Standing(index, self.brake, rations, self.canary, self.collector.crews[Step.PREPARE].backlog)
         self.loader = RuleLoader(client, keys, clock, config.rules, deadline=deadline) if config.rules else None
         self._running: asyncio.Task[None] | None = None
         self._show_metrics()
@@ -162,6 +188,7 @@ class ControlPlane:
             tasks.create_task(self.resolver.run())
             tasks.create_task(self.inventories.run())
             tasks.create_task(self.cycles.run())
+            tasks.create_task(self.canary.run())
 
     async def stop(self) -> None:
         """End in order: no more work, then give up leadership, then the connections to owners."""
@@ -190,6 +217,9 @@ class ControlPlane:
 
     def _on_leadership(self) -> None:
         self.collector.on_leadership()
+
+    def _on_vigil(self) -> None:
+        self.collector.wake()
 
     def _is_busy(self, shard: int) -> bool:
         return self.collector.is_busy(shard)
@@ -223,6 +253,8 @@ class ControlPlane:
             reasons["etcd"] = f"nothing heard for {self.observer.silence:.0f} s"
         if self.loader is not None and self.loader.pending:
             reasons["rules"] = self.loader.pending
+        if self.membership.foreign:
+            reasons["version"] = self.membership.foreign
         return reasons
 
     def notes(self) -> Mapping[str, str]:
@@ -249,6 +281,7 @@ class ControlPlane:
             "revision": self.observer.sight.revision,
             "watch_lag_seconds": _finite(self.observer.silence),
             "warm_up": {"seconds_left": _finite(warm_up.left(now)), "reason": warm_up.reason},
+            **self.standing.told(),
             "backlog": stages,
             "index": {"resources": len(self.index), "holders": len(self.index.holders())},
             "intents": {"count": len(self.index.intents), "suspects": self._suspects()},
@@ -320,6 +353,8 @@ class ControlPlane:
         view("leasehold_armed", "1 while collecting is allowed", (), lambda: one(not self.brake.why_not))
         view("leasehold_warm_up_seconds_left", "Until when nothing is prepared", (),
              lambda: one(self.brake.warm_up.left(now())))  # fmt: skip
+        self.standing.show(self.metrics)
+        self.shadows.show(self.metrics)
         view("leasehold_watch_lag_seconds", "Since etcd was last heard from", (), lambda: one(self.observer.silence))
         view("leasehold_unreadable_records", "Keys that cannot be read", (), lambda: one(len(self.index.unreadable)))
         view("leasehold_unaccounted_resources", "Kept because nothing proves them unheld", (), self._unaccounted)
@@ -350,21 +385,24 @@ class ControlPlane:
 
 async def serve(config: Config, lifetime: Lifetime) -> None:
     """The whole process: one replica and its HTTP face, until asked to stop."""
-    async with EtcdClient(config.etcd) as client, ControlPlane(config, client) as plane:
+    async with EtcdClient(config.etcd) as client:
+        plane = ControlPlane(config, client)
         runner = web.AppRunner(plane.web_app(), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         try:
             await web.TCPSite(runner, config.http.host, config.http.port).start()
             host, port = runner.addresses[0][:2]
             address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            lifetime.ready(http=address, replica=config.replica, pid=os.getpid())
-            broken = asyncio.ensure_future(plane.wait_broken())
-            stop = asyncio.ensure_future(lifetime.until_stop())
-            await asyncio.wait({broken, stop}, return_when=asyncio.FIRST_COMPLETED)
-            stop.cancel()
-            if broken.done():
-                broken.result()
-            broken.cancel()
+            plane.membership.announce(_announced(host, port), version("leasehold"))
+            async with plane:
+                lifetime.ready(http=address, replica=config.replica, pid=os.getpid())
+                broken = asyncio.ensure_future(plane.wait_broken())
+                stop = asyncio.ensure_future(lifetime.until_stop())
+                await asyncio.wait({broken, stop}, return_when=asyncio.FIRST_COMPLETED)
+                stop.cancel()
+                if broken.done():
+                    broken.result()
+                broken.cancel()
         finally:
             await runner.cleanup()
 
@@ -372,6 +410,12 @@ async def serve(config: Config, lifetime: Lifetime) -> None:
 def connect(owner: Owner) -> Faces:
     """The adapter for one owner."""
     return Faces(owner, http=HttpOwner(owner), grpc=GrpcOwner(owner))
+
+
+def _announced(host: str, port: int) -> str:
+    """Where others may ask us: who listens everywhere is asked by name."""
+    host = socket.gethostname() if host in {"0.0.0.0", "::"} else host  # noqa: S104 - it is only compared
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _finite(seconds: float) -> float | None:

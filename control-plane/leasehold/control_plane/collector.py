@@ -23,8 +23,10 @@ from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.informer import Informer
 from leasehold.control_plane.leadership import TENANTS_SHARD, Leadership
 from leasehold.control_plane.owners.register import Owners
+from leasehold.control_plane.rations import Rations
 from leasehold.control_plane.reaper import Reaper
 from leasehold.control_plane.roster import Roster
+from leasehold.control_plane.shadows import Shadows
 from leasehold.control_plane.sweeper import Sweeper
 from leasehold.control_plane.ticking import Bell
 from leasehold.protocol.names import Instant, Resource, Revision
@@ -57,6 +59,8 @@ class Collector:
         roster: Roster,
         owners: Owners,
         informer: Informer,
+        rations: Rations,
+        shadows: Shadows,
         *,
         hears: Callable[[], bool],
         jitter: Callable[[], float],
@@ -64,6 +68,7 @@ class Collector:
         self.hears = hears
         self._index, self._clock, self._leadership, self._brake = index, clock, leadership, brake
         self._graces, self._sweeper, self._roster, self._jitter = graces, sweeper, roster, jitter
+        self._owners, self._rations, self._shadows = owners, rations, shadows
         self._acting: dict[int, Revision] = {}
         """The shards we act for, by what was announced, each with its fence."""
         self._shards: int | None = None
@@ -83,7 +88,7 @@ class Collector:
             Step.REVIVE: crew(Step.REVIVE, reaper.revive, self._acting_and(lambda: ALWAYS)),
             Step.PREPARE: crew(
                 Step.PREPARE, reaper.prepare, self._may_prepare_any, self._admits_warm, limit=PREPARES_AT_ONCE,
-                room=owners.room_to_verify, reopens=owners.reopens,
+                room=self._room_to_prepare, reopens=self._reopens,
             ),
             Step.SWEEP: crew(
                 Step.SWEEP, sweeper.sweep, self._acting_and(brake.may_sweep), limit=SWEEPS_AT_ONCE, room=owners.room,
@@ -122,10 +127,13 @@ class Collector:
     def on_index(self) -> None:
         """The index changed (or the watch only progressed)."""
         self.synced = True
+        self._brake.vigil.on_index()
         if self._index.placing_changed:
+            self._rations.share(len(self._acting) / (self._index.shard_count or 1))
             self._index.placing_changed = False
             self._leadership.on_index()
         fresh = self._index.take_fresh()
+        self._shadows.on_index(fresh, everything=self._index.policy_changed)
         # By what was announced, not by the belief of this instant: it may lapse unnoticed, and news come only once.
         if self._acting:
             if self._index.policy_changed or self._armed != self._index.armed or self._shards_changed():
@@ -142,6 +150,7 @@ class Collector:
         """Something may have been missed: warm up, and offer everything anew. Also after the first list."""
         self.synced = True
         self._brake.on_gap(reason)
+        self._shadows.on_index((), everything=True)
         self._feed_everything()
         self._sweeper.forget_gone()
 
@@ -160,6 +169,7 @@ class Collector:
         """etcd's past is another: nothing that was decided counts, and who serves us has to be found out anew."""
         self._checked = False
         self._brake.on_rewind(reason)
+        self._shadows.on_rewind()
         for crew in self._all_crews():
             crew.backlog.clear()
 
@@ -170,6 +180,7 @@ class Collector:
         if self._acting == before:
             self._wake()  # belief may have lapsed unannounced, and whoever found it so waits for us
             return
+        self._rations.share(len(self._acting) / (self._index.shard_count or 1))
         gained = {shard for shard, fence in self._acting.items() if before.get(shard) != fence}
         if not before or TENANTS_SHARD in gained:
             self._checked = False
@@ -185,6 +196,10 @@ class Collector:
         for crew in (self.crews[Step.PREPARE], self.crews[Step.SWEEP], *self.notices.values()):
             crew.nudge()
 
+    def wake(self) -> None:
+        """Something else changed what is permitted."""
+        self._wake()
+
     async def run(self) -> None:
         """All stages, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
@@ -192,6 +207,8 @@ class Collector:
                 tasks.create_task(crew.run())
             tasks.create_task(self._graces.run())
             tasks.create_task(self._roster.run())
+            tasks.create_task(self._brake.vigil.run())
+            tasks.create_task(self._shadows.run())
             tasks.create_task(self._check_cluster())
 
     async def _check_cluster(self) -> None:
@@ -259,6 +276,7 @@ class Collector:
             return self._jitter() * QUARANTINE_SPREAD_SECONDS if quarantined else 0.0
         standing = self._index.policy.of(resource, entry.rule)
         if step is Step.CONDEMN:
+            self._rations.know(resource.owner)
             return self._sweeper.patience(resource) if standing.may_condemn else None
         return 0.0 if standing.may_sweep else None
 
@@ -272,6 +290,12 @@ class Collector:
         # Only whether it is ours, and warm: what holds for all is the gate's, and no reason to drop anything.
         shard = self._leadership.shard_of(resource)
         return self._brake.opens(shard) if shard is not None and shard in self._acting else None
+
+    def _room_to_prepare(self, owner: str, in_hand: int) -> bool:
+        return self._rations.room(owner) and self._owners.room_to_verify(owner, in_hand)
+
+    def _reopens(self) -> Instant | None:
+        return min((at for at in (self._owners.reopens(), self._rations.reopens()) if at is not None), default=None)
 
     def _shards_changed(self) -> bool:
         before, self._shards = self._shards, self._index.shard_count

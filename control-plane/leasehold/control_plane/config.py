@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import msgspec
 
+from leasehold.control_plane.core.brake_window import Thresholds
+from leasehold.control_plane.core.caps import Caps
 from leasehold.protocol.configuration import BadConfiguration, Seconds, read
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.names import NAME_EXPECTED, is_name
@@ -51,6 +54,31 @@ class LeaseSection(_Section, frozen=True):
     ttl: Seconds = Seconds(5.0)
 
 
+class BrakeSection(_Section, frozen=True):
+    """When the brake trips by itself: what holders carry that vanished within ``window`` without a reported death is
+    more than ``count`` resources *and* more than ``fraction`` of the live ones; or keys of more than ``losses``
+    resources went without a transaction of ours."""
+
+    fraction: float = 0.15
+    count: int = 50
+    window: Seconds = Seconds(300.0)
+    losses: int = 10
+
+
+class CapsSection(_Section, frozen=True):
+    """How many sweeps may be prepared in ``window``, for one owner and over all. One replica takes its share."""
+
+    per_owner: int = 6_000
+    overall: int = 30_000
+    window: Seconds = Seconds(60.0)
+
+
+class CanarySection(_Section, frozen=True):
+    """How often the collector tests itself; ``0s``: never."""
+
+    interval: Seconds = Seconds(60.0)
+
+
 class Document(_Section, frozen=True):
     """The file as it is written."""
 
@@ -62,6 +90,9 @@ class Document(_Section, frozen=True):
     lease: LeaseSection = LeaseSection()
     scan_interval: Seconds = Seconds(300.0)
     cycle_interval: Seconds = Seconds(30.0)
+    brake: BrakeSection = BrakeSection()
+    caps: CapsSection = CapsSection()
+    canary: CanarySection = CanarySection()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -77,6 +108,10 @@ class Config(msgspec.Struct, frozen=True):
     """To be loaded into etcd at start; ``None``: those that are there."""
     cycle_seconds: float = 30.0
     """How often dead reference cycles are looked for."""
+    thresholds: Thresholds = Thresholds()
+    caps: Caps = Caps()
+    canary_seconds: float = 60.0
+    """0: never."""
 
 
 def load_config(path: Path) -> Config:
@@ -102,6 +137,12 @@ def load_config(path: Path) -> Config:
         scan_seconds=document.scan_interval,
         rules=rules,
         cycle_seconds=document.cycle_interval,
+        # As it is written: 0.15 is no binary fraction, and nothing is to be rounded at the threshold.
+        thresholds=Thresholds(
+            Fraction(repr(document.brake.fraction)), document.brake.count, document.brake.window, document.brake.losses
+        ),
+        caps=Caps(document.caps.per_owner, document.caps.overall, document.caps.window),
+        canary_seconds=document.canary.interval,
     )
 
 
@@ -131,6 +172,23 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
     for field, interval in (("scan_interval", document.scan_interval), ("cycle_interval", document.cycle_interval)):
         if interval < 1:
             yield field, f"expected at least 1s, got {interval}"
+    yield from _nonsense_of_brake(document.brake, document.caps, document.canary)
+
+
+def _nonsense_of_brake(brake: BrakeSection, caps: CapsSection, canary: CanarySection) -> Iterator[tuple[str, str]]:
+    if not 0 <= brake.fraction <= 1:
+        yield "brake.fraction", f"expected a fraction from 0 to 1, got {brake.fraction}"
+    for path, count, least in (
+        ("brake.count", brake.count, 0), ("brake.losses", brake.losses, 0),
+        ("caps.per_owner", caps.per_owner, 1), ("caps.overall", caps.overall, 1),
+    ):  # fmt: skip
+        if count < least:
+            yield path, f"expected at least {least}, got {count}"
+    for path, seconds in (("brake.window", brake.window), ("caps.window", caps.window)):
+        if not 1 <= seconds <= 86400:
+            yield path, f"expected 1s to 1d, got {seconds}"
+    if 0 < canary.interval < 1:
+        yield "canary.interval", f"expected 0s (never) or at least 1s, got {canary.interval}"
 
 
 def _is_address(text: str) -> bool:

@@ -24,9 +24,10 @@ from leasehold.control_plane.core.graph import Cycle, unreached_cycles
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.policy import Standing
 from leasehold.control_plane.core.verdict import Condemnable, Keep, Ripe
-from leasehold.control_plane.crew import Again, Done, Gate, Outcome
+from leasehold.control_plane.crew import Again, At, Done, Gate, Outcome
 from leasehold.control_plane.leadership import AuthorityFor
 from leasehold.control_plane.metrics import Metrics
+from leasehold.control_plane.rations import Rations
 from leasehold.control_plane.ticking import written_now
 from leasehold.control_plane.witness import Witness
 from leasehold.control_plane.writing import Refused, put_guarded
@@ -59,11 +60,12 @@ class Cycles:
         every_seconds: float,
         opens: Gate,
         patience: Callable[[Resource], float],
+        rations: Rations,
     ) -> None:
         self._store, self._keys, self._index, self._witness = store, keys, index, witness
         self._clock, self._authority, self._metrics = clock, authority, metrics
         self._deadline, self._every_seconds, self._opens = deadline, every_seconds, opens
-        self._patience = patience
+        self._patience, self._rations = patience, rations
         self._left_alone: dict[frozenset[Resource], Instant] = {}
         self.too_large = 0
         """Cycles that the last search found and no transaction can hold: kept for ever, unless somebody breaks them."""
@@ -147,6 +149,9 @@ class Cycles:
         by = self._authority_over(found)
         if by is None:
             return Again()
+        again = self._rations.take(Counter(one.facts.resource.owner for one in found))
+        if again is not None:
+            return At(again)
         sweeps, epochs = _sweeps(found, by), {one.facts.resource: one.epoch for one in found}
         txn = tx.prepare_cycle(self._keys, by, [one.facts for one in found], found[0].tombstone, epochs, sweeps)
         written = await put_guarded(self._store, txn, deadline=self._deadline)

@@ -179,6 +179,7 @@ class Leadership:
 
     def _notice(self) -> None:
         """See what of ours is not there any more."""
+        self._membership.on_foreign(self._index.foreign)
         self._membership.on_keys(self._membership.replica in self._index.replicas, self._seen())
         lost = [n for n, tenure in self._held.items() if self._is_lost(n, tenure.fence)]
         if lost:

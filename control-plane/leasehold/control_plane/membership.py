@@ -16,14 +16,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from uuid import uuid4
 
+import msgspec
 import structlog
 
+from leasehold.control_plane.core.versions import why_foreign
 from leasehold.control_plane.ticking import Bell, written_now
 from leasehold.protocol.errors import LeaseNotFound, StoreError, Uncertain
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Instant, LeaseId, Revision
 from leasehold.protocol.ports import Clock, Leases, Store
-from leasehold.protocol.records import ReplicaRecord, encode
+from leasehold.protocol.records import PROTOCOL, ClusterRecord, ReplicaRecord, Unreadable, decode, encode
 from leasehold.protocol.session import Attach, Command, Grant, KeepAlive, Phase, Session, WakeAt
 from leasehold.protocol.transactions import attached, join
 
@@ -48,11 +50,12 @@ class Membership:
     ) -> None:
         self._store, self._leases, self._keys, self._clock = store, leases, keys, clock
         self.replica = replica
-        self.record = ReplicaRecord(uuid4().hex, written_now())
+        self.record = ReplicaRecord(uuid4().hex, written_now(), protocol=PROTOCOL)
         self._session = Session(ttl_seconds)
         self.deadline = ttl_seconds / 3
         """Seconds that a step may take; also how long to wait before a vain one is tried again."""
         self._on_change = on_change
+        self._foreign = ""
         self._bell = Bell(clock)
         self._joined = Revision(0)
         self._refused = Revision(0)
@@ -77,7 +80,22 @@ class Membership:
         """What everything hangs on; 0: nothing."""
         return self._session.lease
 
+    @property
+    def foreign(self) -> str:
+        """Why we do not join: this tenant's keys are none that we understand."""
+        return self._foreign
+
+    def announce(self, address: str, version: str) -> None:
+        """Where we may be asked, and what we are. To be called before ``run``."""
+        self.record = msgspec.structs.replace(self.record, address=address, version=version)
+
     # --- events -------------------------------------------------------------------------------------------------
+
+    def on_foreign(self, why: str) -> None:
+        """What the index says of this tenant's keys. Joined, we go: others may understand them."""
+        if why and self._session.phase is Phase.ATTACHED and not self._foreign:
+            self._foreign = why
+            self._bell.ring()
 
     def on_keys(self, there: bool, seen: Revision) -> None:
         """Whether a key of our name is there, as of ``seen``. Gone, ours is put again; or it is our turn now."""
@@ -97,7 +115,7 @@ class Membership:
                 commands = [more for command in commands for more in await self._carry_out(command)]
                 self._on_change()
             await self._bell.wait(self._wake_at)
-            commands = self._woken()
+            commands = await self._withdraw() if self._foreign and self.believed else self._woken()
 
     async def resign(self) -> None:
         """Stopping: end the lease and all that hangs on it, so that the others need not wait for it. Best effort."""
@@ -110,6 +128,24 @@ class Membership:
                     await self._leases.revoke(lease, deadline=RESIGN_SECONDS)
 
     # --- parts --------------------------------------------------------------------------------------------------
+
+    async def _withdraw(self) -> list[Command]:
+        log.error("version_gate", reason=self._foreign, alert=True)
+        with suppress(StoreError):
+            await self._leases.revoke(self._session.lease, deadline=self.deadline)
+        return self._session.on_lease_lost()
+
+    async def _is_foreign(self) -> bool:
+        """Whether this tenant's keys are none that we understand, as etcd has it now."""
+        item = await self._store.get(self._keys.cluster, deadline=self.deadline)
+        try:
+            why = why_foreign(decode(ClusterRecord, item.value).protocol) if item is not None else ""
+        except Unreadable:
+            why = ""  # nobody can tell; without a number of shards nobody acts, either
+        if why and why != self._foreign:
+            log.error("version_gate", reason=why, alert=True)
+        self._foreign = why
+        return bool(why)
 
     def _woken(self) -> list[Command]:
         gone, self._gone = self._gone, None
@@ -141,6 +177,8 @@ class Membership:
             return self._session.on_failed(self._now())
 
     async def _join(self, lease: LeaseId) -> list[Command]:
+        if await self._is_foreign():
+            return [WakeAt(Instant(self._now() + self.deadline))]
         txn = join(self._keys, self.replica, self.record, lease)
         try:
             result = await self._store.commit(txn, deadline=self.deadline)

@@ -82,6 +82,18 @@ class Metrics:
         self.shard_moves = Counter(
             "leasehold_shard_moves", "Shards that were gained, left or lost", ["how"], registry=registry
         )
+        self.brake_trips = Counter(
+            "leasehold_brake_trips", "How often this replica tripped the brake, by cause", ["cause"], registry=registry
+        )
+        self.brake_arms = Counter(
+            "leasehold_brake_arms", "How often this replica armed the brake, by why", ["why"], registry=registry
+        )
+        self.rewinds = Counter("leasehold_rewinds", "How often etcd's past was another", registry=registry)
+        self.warm_ups = Counter("leasehold_warm_ups", "Warm-ups begun, by reason", ["reason"], registry=registry)
+        self.cap_reached = Counter(
+            "leasehold_cap_reached", "How often a cap on prepares was reached", ["cap"], registry=registry
+        )
+        self.canaries = Counter("leasehold_canaries", "Self-tests, by how they ended", ["outcome"], registry=registry)
         self.late_returns = Counter(
             "leasehold_late_returns", "Holders that came back after the first send", registry=registry
         )

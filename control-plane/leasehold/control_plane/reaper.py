@@ -14,12 +14,13 @@ from leasehold.control_plane.core.cycles import members_of
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step
 from leasehold.control_plane.core.verdict import Condemnable, Evidence, Keep, Ripe, ripe, unheld
-from leasehold.control_plane.crew import Again, Done, Outcome
+from leasehold.control_plane.crew import Again, At, Done, Outcome
 from leasehold.control_plane.cycles import Cycles
 from leasehold.control_plane.leadership import AuthorityFor
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.owners.outcome import Answer, Verdict
 from leasehold.control_plane.owners.verifier import Verifier
+from leasehold.control_plane.rations import Rations
 from leasehold.control_plane.ticking import written_now
 from leasehold.control_plane.witness import Witness
 from leasehold.control_plane.writing import Refused, delete_guarded, put_guarded
@@ -54,10 +55,11 @@ class Reaper:
         *,
         deadline: float,
         may_prepare: Callable[[Resource], bool],
+        rations: Rations,
     ) -> None:
         self._store, self._keys, self._index, self._witness = store, keys, index, witness
         self._authority, self._metrics, self._deadline = authority, metrics, deadline
-        self._verifier, self._cycles, self._may_prepare = verifier, cycles, may_prepare
+        self._verifier, self._cycles, self._may_prepare, self._rations = verifier, cycles, may_prepare, rations
 
     async def condemn(self, resource: Resource) -> Outcome:
         """Put a tombstone on what nobody holds."""
@@ -158,6 +160,9 @@ class Reaper:
             SweepState.PREPARED, found.record.incarnation, by.fence, evidence.revision, found.tombstone,
             f"{found.epoch.name}/{found.epoch.number}", found.facts.holders, since=written_now(),
         )  # fmt: skip
+        again = self._rations.take({resource.owner: 1})
+        if again is not None:
+            return At(again)
         txn = transactions.prepare(self._keys, by, found.facts, found.tombstone, found.epoch, sweep)
         written = await put_guarded(self._store, txn, deadline=self._deadline)
         if isinstance(written, Refused):

@@ -51,6 +51,7 @@ class Family(Enum):
     CONTROL = "control"
     OWNERS = "owners"
     RULES = "rules"
+    SHADOWS = "shadows"
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]+")
@@ -59,7 +60,7 @@ _DEPTHS = {
     Family.BEACONS: 1, Family.ROSTER: 1, Family.RESOURCES: 3, Family.HOLDS: 4, Family.REFS: 6, Family.INTENTS: 2,
     Family.TOMBSTONES: 3, Family.EPOCHS: 2, Family.EPOCH_LEASES: 2, Family.SWEEPS: 3, Family.GRAVES: 3,
     Family.NOTICES: 3, Family.PINS: 3, Family.SHARDS: 1, Family.REPLICAS: 1, Family.CONTROL: 1, Family.OWNERS: 1,
-    Family.RULES: 1,
+    Family.RULES: 1, Family.SHADOWS: 1,
 }  # fmt: skip
 
 
@@ -219,6 +220,28 @@ class Keyspace:
     @property
     def cluster(self) -> bytes:
         return self._families[Family.CONTROL] + b"cluster"
+
+    def control(self, name: str) -> bytes:
+        """Any key of ``control/`` by its last component."""
+        return self._families[Family.CONTROL] + _encode(name)
+
+    @property
+    def tripped(self) -> bytes:
+        """Who took ``armed`` away, and why."""
+        return self._families[Family.CONTROL] + b"tripped"
+
+    @property
+    def window(self) -> bytes:
+        """What vanished lately without a word."""
+        return self._families[Family.CONTROL] + b"window"
+
+    @property
+    def canary(self) -> bytes:
+        return self._families[Family.CONTROL] + b"canary"
+
+    def shadow(self, name: RuleName) -> bytes:
+        """What a rule that may not sweep would have swept."""
+        return self._families[Family.SHADOWS] + _encode(name)
 
     def owner(self, name: OwnerName) -> bytes:
         return self._families[Family.OWNERS] + _encode(name)

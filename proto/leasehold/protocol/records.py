@@ -36,6 +36,16 @@ class HolderKind(StrEnum):
     TIMER = "timer"
 
 
+class Cause(StrEnum):
+    """Why the brake is on. Only ``vanished`` may be mended by returning beacons; all others need an operator."""
+
+    OPERATOR = "operator"
+    VANISHED = "vanished"
+    LOST = "lost"
+    REWOUND = "rewound"
+    CANARY = "canary"
+
+
 class SweepState(StrEnum):
     """Where the irreversible part stands."""
 
@@ -48,8 +58,15 @@ class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     pass
 
 
+PROTOCOL = 1
+"""The version of keys, records and transactions that this code speaks."""
+OLDEST_PROTOCOL = 1
+"""The oldest that it can act in."""
+
+
 class RosterRecord(_Record, frozen=True):
-    """A holder, for as long as anything remembers it. ``ttl_seconds`` is its lease's."""
+    """A holder, for as long as anything remembers it. ``ttl_seconds`` is its lease's; ``protocol`` the newest version
+    its sidecar understands."""
 
     service: str
     instance: str
@@ -58,6 +75,7 @@ class RosterRecord(_Record, frozen=True):
     ttl_seconds: int
     since: str = ""
     ended: Ending | None = None
+    protocol: int = 1
 
 
 class ResourceRecord(_Record, frozen=True):
@@ -190,10 +208,14 @@ class ShardRecord(_Record, frozen=True):
 
 
 class ReplicaRecord(_Record, frozen=True):
-    """A control plane that is alive. ``boot`` tells this run of it from any other of the same name."""
+    """A control plane that is alive. ``boot`` tells this run of it from any other of the same name; ``address`` is
+    where it may be asked, ``protocol`` the newest version it understands."""
 
     boot: str
     since: str = ""
+    address: str = ""
+    version: str = ""
+    protocol: int = 1
 
 
 class ArmedRecord(_Record, frozen=True):
@@ -201,6 +223,66 @@ class ArmedRecord(_Record, frozen=True):
 
     who: str
     why: str
+    since: str = ""
+    returned: bool = False
+    """Armed because those who had vanished were back: what is still missing goes on counting."""
+
+
+class TrippedRecord(_Record, frozen=True):
+    """Why ``control/armed`` is not there, beside nobody's having armed yet. ``holders`` vanished, ``resources`` are
+    what they carry (or what was lost), ``live`` how many there were."""
+
+    who: str
+    why: str
+    cause: Cause = Cause.OPERATOR
+    since: str = ""
+    holders: int = 0
+    resources: int = 0
+    live: int = 0
+
+
+class WindowRecord(_Record, frozen=True):
+    """What vanished without a word within the brake's window, as of ``revision`` and under the armed key of ``armed``:
+    for whoever has not seen it. ``lost``: resources whose keys went without a transaction of ours."""
+
+    revision: int
+    armed: int
+    holders: int = 0
+    carried: int = 0
+    lost: int = 0
+    live: int = 0
+    since: str = ""
+
+
+class CanaryRecord(_Record, frozen=True):
+    """How the last self-test ended. ``failed`` is empty when all was as it should be."""
+
+    who: str
+    failed: str = ""
+    since: str = ""
+
+
+class ShadowExample(_Record, frozen=True):
+    """A resource that would have been deleted, and was needed afterwards. ``seconds``: after how long."""
+
+    resource: str
+    who: str
+    seconds: float
+
+
+class ShadowRecord(_Record, frozen=True):
+    """What a rule that may not sweep would have swept, had it been allowed to: all that was, is one of the three.
+
+    ``wrong``: somebody needed it afterwards; ``by_app``: whoever made it deleted it itself; ``unheld``: nobody has
+    missed it yet, the first of them in ``still``.
+    """
+
+    mode: str = ""
+    wrong: int = 0
+    by_app: int = 0
+    unheld: int = 0
+    examples: tuple[ShadowExample, ...] = ()
+    still: tuple[str, ...] = ()
     since: str = ""
 
 
@@ -219,6 +301,8 @@ class ClusterRecord(_Record, frozen=True):
     cluster_id: str
     since: str = ""
     shards: Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARDS)] = 1
+    protocol: int = 1
+    """Which version this tenant's keys are written in. Who does not understand it acts for nothing."""
 
 
 _R = TypeVar("_R", bound=msgspec.Struct)

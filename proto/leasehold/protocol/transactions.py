@@ -32,6 +32,7 @@ from leasehold.protocol.records import (
     ShardRecord,
     SweepRecord,
     TombstoneRecord,
+    TrippedRecord,
     encode,
 )
 from leasehold.protocol.store import (
@@ -570,12 +571,14 @@ def restore(keys: Keyspace, resource: Resource) -> Txn:
 
 def arm(keys: Keyspace, armed: ArmedRecord) -> Txn:
     """Allow collecting. A new revision, so that whatever was decided before is decided again."""
-    return Txn((), (Put(keys.armed, encode(armed)),))
+    return Txn((), (Put(keys.armed, encode(armed)), Delete(keys.tripped)))
 
 
-def trip(keys: Keyspace) -> Txn:
-    """Stop every condemn and prepare, and every first send, until somebody arms again. Repeating is harmless."""
-    return Txn((), (Delete(keys.armed),))
+def trip(keys: Keyspace, tripped: TrippedRecord | None = None) -> Txn:
+    """Stop every condemn and prepare, and every first send, until somebody arms again, and say why. Repeating is
+    harmless."""
+    why = () if tripped is None else (Put(keys.tripped, encode(tripped)),)
+    return Txn((), (Delete(keys.armed), *why))
 
 
 # --- reading results ------------------------------------------------------------------------------------------

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from leasehold.control_plane.config import load_config
+from leasehold.control_plane.core.brake_window import Thresholds
+from leasehold.control_plane.core.caps import Caps
 from leasehold.protocol.configuration import BadConfiguration
 
 RULES = """
@@ -61,6 +64,25 @@ def test_every_mistake_is_listed_at_once_those_of_the_rule_file_too(tmp_path: Pa
         "lease.ttl", "scan_interval", "rules[0].owner", "what",
     ):  # fmt: skip
         assert path in found, (path, found)
+
+
+def test_thresholds_are_exactly_what_is_written(tmp_path: Path) -> None:
+    text = MINIMAL + "brake: {fraction: 0.29, count: 7, window: 90s, losses: 3}\ncaps: {per_owner: 5, window: 2m}\n"
+    config = load_config(write(tmp_path, text))
+    assert config.thresholds == Thresholds(Fraction(29, 100), 7, 90.0, 3)
+    assert config.caps == Caps(per_owner=5, overall=30_000, seconds=120.0)
+    assert load_config(write(tmp_path, MINIMAL)).thresholds == Thresholds(Fraction(15, 100), 50, 300.0, 10)
+
+
+def test_thresholds_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    text = (
+        "brake: {fraction: 15, count: -1, losses: -1, window: 0s}\ncaps: {per_owner: 0, overall: 0, window: 2d}\n"
+        "canary: {interval: 10ms}\n"
+    )
+    assert set(mistakes(tmp_path, MINIMAL + text)) == {
+        "brake.fraction", "brake.count", "brake.losses", "brake.window", "caps.per_owner", "caps.overall",
+        "caps.window", "canary.interval",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("section", ["{}", "{etcd: true, file: rules.yaml}", "{etcd: false}"])

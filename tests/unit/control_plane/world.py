@@ -280,9 +280,13 @@ class World:
         self.hand = Hand(client, self.keys)
         self.stack = stack
 
-    def config(self, rule_set: RuleSet | None, *, name: str = "one", ttl: int = 2, scan: float = 300.0) -> Config:
+    def config(
+        self, rule_set: RuleSet | None, *, name: str = "one", ttl: int = 2, scan: float = 300.0, **more: Any
+    ) -> Config:
+        """``more``: thresholds, caps, and how often the canary is tried (never, unless said)."""
         etcd = EtcdConfig(endpoints=[self.endpoint])
-        return Config(self.tenant, etcd, HttpSection("127.0.0.1:0"), name, ttl, scan, rule_set)
+        more = {"canary_seconds": 0.0, **more}
+        return Config(self.tenant, etcd, HttpSection("127.0.0.1:0"), name, ttl, scan, rule_set, **more)
 
     async def plane(self, rule_set: RuleSet | None, *, client: EtcdClient | None = None, **more: Any) -> ControlPlane:
         """A replica, running."""

@@ -207,9 +207,14 @@ def _collecting(picture: Survey) -> Iterator[Finding]:
         yield Finding(
             "armed",
             Level.FAIL,
-            "the brake is tripped (control/armed is missing): nothing is condemned or prepared",
+            f"the brake is tripped (control/armed is missing): nothing is condemned or prepared{_why(picture)}",
             "find out why, then `leasehold brake arm --reason ...`",
         )
+
+
+def _why(picture: Survey) -> str:
+    tripped = picture.tripped.record if picture.tripped else None
+    return f"; by {tripped.who} ({tripped.cause}): {tripped.why}" if tripped else ""
 
 
 def _placing(picture: Survey) -> Finding:

@@ -18,18 +18,23 @@ from leasehold.protocol.names import ClassName, Holder, Resource, Revision
 from leasehold.protocol.ports import Store
 from leasehold.protocol.records import (
     ArmedRecord,
+    CanaryRecord,
     ClusterRecord,
     EpochRecord,
     GraveRecord,
     HoldRecord,
     IntentRecord,
     PinRecord,
+    ReplicaRecord,
     ResourceRecord,
     RosterRecord,
+    ShadowRecord,
     ShardRecord,
     SweepRecord,
     TombstoneRecord,
+    TrippedRecord,
     Unreadable,
+    WindowRecord,
     decode,
 )
 from leasehold.protocol.rules import RuleSet, rules_from_documents
@@ -68,11 +73,15 @@ class Survey:
     graves: dict[Resource, Found[GraveRecord]] = field(default_factory=dict)
     pins: dict[Resource, Found[PinRecord]] = field(default_factory=dict)
     shards: dict[int, Found[ShardRecord]] = field(default_factory=dict)
-    replicas: set[str] = field(default_factory=set)
+    replicas: dict[str, Found[ReplicaRecord]] = field(default_factory=dict)
     armed: Found[ArmedRecord] | None = None
     cluster: Found[ClusterRecord] | None = None
     owner_documents: dict[str, Found[Any]] = field(default_factory=dict)
     rule_documents: dict[str, Found[Any]] = field(default_factory=dict)
+    tripped: Found[TrippedRecord] | None = None
+    window: Found[WindowRecord] | None = None
+    canary: Found[CanaryRecord] | None = None
+    shadows: dict[str, Found[ShadowRecord]] = field(default_factory=dict)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -188,8 +197,8 @@ def _file_shard(picture: Survey, key: Key, item: KeyValue) -> None:
         picture.shards[int(key.parts[0])] = _found(picture, ShardRecord, item)
 
 
-def _file_replica(picture: Survey, key: Key, _: KeyValue) -> None:
-    picture.replicas.add(key.parts[0])
+def _file_replica(picture: Survey, key: Key, item: KeyValue) -> None:
+    picture.replicas[key.parts[0]] = _found(picture, ReplicaRecord, item)
 
 
 def _file_control(picture: Survey, key: Key, item: KeyValue) -> None:
@@ -197,6 +206,12 @@ def _file_control(picture: Survey, key: Key, item: KeyValue) -> None:
         picture.armed = _found(picture, ArmedRecord, item)
     elif key.parts[0] == "cluster":
         picture.cluster = _found(picture, ClusterRecord, item)
+    elif key.parts[0] == "tripped":
+        picture.tripped = _found(picture, TrippedRecord, item)
+    elif key.parts[0] == "window":
+        picture.window = _found(picture, WindowRecord, item)
+    elif key.parts[0] == "canary":
+        picture.canary = _found(picture, CanaryRecord, item)
 
 
 def _by_resource(name: str, kind: type[msgspec.Struct]) -> Callable[[Survey, Key, KeyValue], None]:
@@ -226,6 +241,10 @@ def _file_rule(picture: Survey, key: Key, item: KeyValue) -> None:
     picture.rule_documents[key.parts[0]] = _document(picture, item)
 
 
+def _file_shadow(picture: Survey, key: Key, item: KeyValue) -> None:
+    picture.shadows[key.parts[0]] = _found(picture, ShadowRecord, item)
+
+
 def _ignore(_: Survey, __: Key, ___: KeyValue) -> None:
     """An epoch's leased key: the epoch record and its lease say more."""
 
@@ -248,4 +267,5 @@ _FILING: Mapping[Family, Callable[[Survey, Key, KeyValue], None]] = {
     Family.CONTROL: _file_control,
     Family.OWNERS: _file_owner,
     Family.RULES: _file_rule,
+    Family.SHADOWS: _file_shadow,
 }

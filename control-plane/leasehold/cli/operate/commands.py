@@ -6,6 +6,7 @@ alone may abort it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -13,13 +14,16 @@ from typing import NoReturn
 import click
 import msgspec
 
+from leasehold.cli.inspect.standing import rows
 from leasehold.cli.inspect.states import HolderStatus, holder_status
+from leasehold.cli.inspect.status import look
 from leasehold.cli.inspect.survey import Survey, take_one
+from leasehold.cli.render import output_option, show
 from leasehold.cli.target import RESOURCE, Failure, Target, operator_name, pass_target
 from leasehold.protocol import transactions
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.names import Holder, Resource
-from leasehold.protocol.records import ArmedRecord, PinRecord
+from leasehold.protocol.records import ArmedRecord, Cause, PinRecord, TrippedRecord
 from leasehold.protocol.store import Txn, TxnResult
 
 RESOURCE_ARGUMENT = click.argument("resource", type=RESOURCE)
@@ -110,11 +114,15 @@ def brake() -> None:
 
 
 @brake.command(epilog="Example: leasehold brake trip --reason 'half the cluster is unreachable'")
-@click.option("--reason", required=True, help="Printed back to you; goes into your shell history, not into etcd.")
+@click.option("--reason", required=True, help="Stored, for whoever asks later.")
 @pass_target
 def trip(target: Target, reason: str) -> None:
-    """Stop collecting: no condemn, no prepare, no first send, until somebody arms again. Sends under way go on."""
-    target.run(lambda client: client.commit(transactions.trip(target.keys), deadline=target.deadline))
+    """Stop collecting: no condemn, no prepare, no first send, until somebody arms again. Sends under way go on.
+
+    One that tripped by itself, and that returning beacons would arm again, is yours from here on: only you arm it.
+    """
+    tripped = TrippedRecord(operator_name(), reason, Cause.OPERATOR, now())
+    target.run(lambda client: client.commit(transactions.trip(target.keys, tripped), deadline=target.deadline))
     click.echo(
         f"tripped: tenant {target.tenant} deletes nothing more ({reason}); `leasehold brake arm --reason TEXT` lifts it"
     )
@@ -124,7 +132,7 @@ def trip(target: Target, reason: str) -> None:
 @click.option("--reason", required=True, help="Stored, for whoever asks later.")
 @pass_target
 def arm(target: Target, reason: str) -> None:
-    """Allow collecting (again). Whatever was decided before is decided anew.
+    """Allow collecting (again). Whatever was decided before is decided anew, and what vanished before counts no more.
 
     Graces go on while the brake is tripped: what has run out meanwhile is swept at once. Look at `leasehold get
     tombstones` before, and pin or restore what shall stay.
@@ -132,6 +140,17 @@ def arm(target: Target, reason: str) -> None:
     record = ArmedRecord(operator_name(), reason, now())
     target.run(lambda client: client.commit(transactions.arm(target.keys, record), deadline=target.deadline))
     click.echo(f"armed: tenant {target.tenant} may collect; what ran out of grace meanwhile is swept now")
+
+
+@brake.command("status", epilog="Exit codes: 0 armed, 1 braked.")
+@output_option
+@pass_target
+def brake_status(target: Target, output: str) -> None:
+    """Is it on, since when, by whom and why; and what would trip it."""
+    told = look(target)
+    show(output, {"brake": told["brake"], "window": told["window"]}, ("what", "state", "more"), list(rows(told))[:2])
+    if not told["brake"]["armed"]:
+        sys.exit(1)
 
 
 def _on_resource(

@@ -73,7 +73,8 @@ class HolderEntry:
     """A holder, and what it may be holding."""
 
     __slots__ = (
-        "beacon", "ended", "instance", "kind", "lease", "readable", "resources", "roster", "service", "ttl_seconds",
+        "beacon", "ended", "instance", "kind", "lease", "protocol", "readable", "resources", "roster", "service",
+        "ttl_seconds",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -85,6 +86,7 @@ class HolderEntry:
         self.instance = ""
         self.kind = HolderKind.PROCESS
         self.ttl_seconds = 0
+        self.protocol = 1
         self.ended: Ending | None = None
         self.resources: set[Resource] = set()
 

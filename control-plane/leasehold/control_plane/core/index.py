@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import msgspec
 
+from leasehold.control_plane.core.departures import Departures
 from leasehold.control_plane.core.epochs import Seen
 from leasehold.control_plane.core.facts import ABSENT, Entry, Hold, HolderEntry, ShardEntry, Source
 from leasehold.control_plane.core.grace_class import GraceClass
@@ -29,6 +30,7 @@ from leasehold.control_plane.core.lifecycle import SWEEPING, Facts, Grace, Holdi
 from leasehold.control_plane.core.lifecycle import TABLE as LIFECYCLE
 from leasehold.control_plane.core.notices import Notice, Notices
 from leasehold.control_plane.core.policy import Policy
+from leasehold.control_plane.core.versions import why_foreign
 from leasehold.control_plane.core.warmup import Attendance
 from leasehold.protocol.cycles import MAX_MEMBERS
 from leasehold.protocol.keyspace import Family, Key, Keyspace
@@ -44,17 +46,22 @@ from leasehold.protocol.names import (
     TypeName,
 )
 from leasehold.protocol.records import (
+    ArmedRecord,
+    CanaryRecord,
     ClusterRecord,
     EpochRecord,
     HoldRecord,
     IntentRecord,
     NoticeRecord,
+    ReplicaRecord,
     ResourceRecord,
     RosterRecord,
     ShardRecord,
     SweepRecord,
     TombstoneRecord,
+    TrippedRecord,
     Unreadable,
+    WindowRecord,
     decode,
 )
 from leasehold.protocol.rules import Owner, Rule
@@ -75,11 +82,17 @@ class Index:
         self.intents = Intents()
         self.policy_changed = False
         self.notices = Notices(self.policy)
+        self.departures = Departures()
         self.armed = ABSENT
+        self.armed_by: ArmedRecord | None = None
+        self.controls: dict[str, tuple[Revision, msgspec.Struct | None]] = {}
+        """Of ``control/``, what is only told: each with what it says, if it can be read."""
         self.cluster: tuple[Revision, ClusterRecord | None] = (ABSENT, None)
         self.shards: dict[int, ShardEntry] = {}
         self.replicas: dict[str, Revision] = {}
         """Control planes that are alive, each with the revision of its key."""
+        self.understood: dict[str, int] = {}
+        """The newest protocol that each of them understands."""
         self.placing_changed = False
         """Whether shards, replicas or the number of shards did."""
         self.unreadable: dict[bytes, str] = {}
@@ -149,6 +162,7 @@ class Index:
                 self.apply(Event(Change.DELETE, KeyValue(key, b"", ABSENT, Revision(known + 1), 0, LeaseId(0))))
         self._deleted.clear()
         self._classes.clear()
+        self.departures.clear()
         self.unreadable.clear()
 
     # --- nominations out ----------------------------------------------------------------------------------------
@@ -208,10 +222,32 @@ class Index:
         return list(self._holders.items())
 
     @property
+    def tripped(self) -> tuple[Revision, TrippedRecord | None]:
+        """Why the armed key is not there, and since which revision (0: nobody said)."""
+        revision, record = self.controls.get("tripped", (ABSENT, None))
+        return revision, record if isinstance(record, TrippedRecord) else None
+
+    @property
+    def window(self) -> WindowRecord | None:
+        record = self.controls.get("window", (ABSENT, None))[1]
+        return record if isinstance(record, WindowRecord) else None
+
+    @property
+    def canary(self) -> CanaryRecord | None:
+        record = self.controls.get("canary", (ABSENT, None))[1]
+        return record if isinstance(record, CanaryRecord) else None
+
+    @property
     def shard_count(self) -> int | None:
         """Into how many parts the tenant's resources fall; ``None``: nobody knows, so nobody may act on any."""
         record = self.cluster[1]
-        return record.shards if record is not None else None
+        return record.shards if record is not None and not self.foreign else None
+
+    @property
+    def foreign(self) -> str:
+        """Why this tenant's keys are none that we understand; empty when they are, or nobody knows."""
+        record = self.cluster[1]
+        return why_foreign(record.protocol) if record is not None else ""
 
     def attendance(self) -> Iterator[Attendance]:
         """Who is on the roster, for the warm-up."""
@@ -258,6 +294,7 @@ class Index:
         yield from self.intents.known(keys)
         yield keys.armed, self.armed
         yield keys.cluster, self.cluster[0]
+        yield from [(keys.control(name), revision) for name, (revision, _) in self.controls.items()]
         yield from [(keys.shard(n), shard.revision) for n, shard in self.shards.items()]
         yield from [(keys.replica(name), revision) for name, revision in self.replicas.items()]
         yield from [(keys.owner(OwnerName(n)), revision) for n, revision in self.policy.documents(Owner).items()]
@@ -284,6 +321,7 @@ class Index:
         found.beacon = item.mod_revision if there else ABSENT
         found.lease = item.lease
         if changed:
+            self.departures.beacons[key.holder] = there
             self._reconsider_all(found.resources)
         self._tidy_holder(key.holder, found)
         return True
@@ -295,9 +333,11 @@ class Index:
         record = self._read(RosterRecord, item) if there else None
         found.roster = item.mod_revision if there else ABSENT
         found.readable = record is not None
+        self.departures.rosters[key.holder] = None
         if record is not None:
             found.service, found.instance = intern(record.service), intern(record.instance)
             found.kind, found.ttl_seconds, found.ended = record.kind, record.ttl_seconds, record.ended
+            found.protocol = record.protocol
         # Renewals do not come here, only attaching and ending do; either may restart a grace.
         self._reconsider_all(found.resources)
         self._tidy_holder(key.holder, found)
@@ -342,6 +382,8 @@ class Index:
         # What is counted under the old rule must leave before the rule changes.
         self._unfile(entry)
         record = self._read(ResourceRecord, item) if there else None
+        if not there:
+            self.departures.records[entry.resource] = item.mod_revision
         entry.record = item.mod_revision if there else ABSENT
         entry.created = item.create_revision if there else ABSENT
         entry.readable = record is not None
@@ -399,6 +441,8 @@ class Index:
             )
             found.resources.add(entry.resource)
         else:
+            if known is not None:
+                self.departures.holds[entry.resource] = known.revision
             entry.holds = others
             found.resources.discard(entry.resource)
             self._tidy_holder(holder, found)
@@ -414,11 +458,14 @@ class Index:
             others = tuple(one for one in entry.sources if one is not known)
             entry.sources = (*others, Source(source, item.mod_revision))
             self._targets.setdefault(source, set()).add(entry.resource)
-        elif known is not None and entry.resource in self._declared.get(source, ()):
-            others = tuple(one for one in entry.sources if one is not known)
-            entry.sources = (*others, Source(source, ABSENT))
         elif known is not None:
-            self._drop_source(entry, source, known.revision)
+            if known.revision:
+                self.departures.refs[entry.resource] = known
+            if entry.resource in self._declared.get(source, ()):
+                others = tuple(one for one in entry.sources if one is not known)
+                entry.sources = (*others, Source(source, ABSENT))
+            else:
+                self._drop_source(entry, source, known.revision)
         self._reconsider(entry)
         return True
 
@@ -498,13 +545,17 @@ class Index:
     def _on_control(self, key: Key, item: KeyValue, there: bool) -> bool:
         revision = item.mod_revision if there else ABSENT
         if key.parts[0] == "armed" and item.mod_revision > self.armed:
-            self.armed = revision
+            self.armed, self.armed_by = revision, self._read(ArmedRecord, item) if there else None
             return True
         if key.parts[0] == "cluster" and item.mod_revision > self.cluster[0]:
             self.cluster = (revision, self._read(ClusterRecord, item) if there else None)
             self.placing_changed = True
             return True
-        return False
+        kind = _TOLD.get(key.parts[0])
+        if kind is None or item.mod_revision <= self.controls.get(key.parts[0], (ABSENT, None))[0]:
+            return False
+        self.controls[key.parts[0]] = (revision, self._read(kind, item) if there else None)
+        return True
 
     def _on_shard(self, key: Key, item: KeyValue, there: bool) -> bool:
         number = int(key.parts[0])
@@ -526,8 +577,11 @@ class Index:
             return False
         if there:
             self.replicas[name] = item.mod_revision
+            record = self._read(ReplicaRecord, item)
+            self.understood[name] = record.protocol if record else 1
         else:
             self.replicas.pop(name, None)
+            self.understood.pop(name, None)
         self.placing_changed = True
         return True
 
@@ -690,6 +744,7 @@ class Index:
             self.unreadable.pop(key, None)
 
 
+_TOLD: dict[str, type[msgspec.Struct]] = {"tripped": TrippedRecord, "window": WindowRecord, "canary": CanaryRecord}
 _NUMBERED = frozenset((Family.EPOCHS, Family.EPOCH_LEASES, Family.SHARDS))
 
 

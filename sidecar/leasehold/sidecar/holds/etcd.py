@@ -12,7 +12,7 @@ from leasehold.protocol.errors import StoreError
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Revision
 from leasehold.protocol.ports import Clock, Leases, Store, Watches
-from leasehold.protocol.records import Ending, RosterRecord
+from leasehold.protocol.records import PROTOCOL, Ending, RosterRecord
 from leasehold.sidecar.holds.assistant import KeeperHelp, NoHelp
 from leasehold.sidecar.holds.entries import Life
 
@@ -36,7 +36,9 @@ class Etcd:
 
     def roster(self, life: Life, ttl_seconds: int, ending: Ending | None = None) -> RosterRecord:
         """What the roster says of a life."""
-        return RosterRecord(self.service, self.instance, life.kind, life.boot, ttl_seconds, life.since, ending)
+        return RosterRecord(
+            self.service, self.instance, life.kind, life.boot, ttl_seconds, life.since, ending, protocol=PROTOCOL
+        )
 
     async def attach(self, life: Life, ttl_seconds: int) -> Revision | None:
         """Put beacon and roster under the life's lease; ``None`` when another boot is in the way.

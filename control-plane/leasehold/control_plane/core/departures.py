@@ -1,0 +1,90 @@
+"""What left etcd since the last look, and whether one of our transactions explains it. Pure.
+
+Every transaction of the protocol that deletes a key leaves a trace of why: a hold goes with its record, or because a
+newer hold took its place; a record takes all its holds along; a roster entry goes only when its holder is gone and
+holds nothing; a reference goes with the record of its source, or when that is written anew. What went without such a
+trace was taken by a hand, a script or a mistake, and what is missing permits nothing: it is *lost*.
+
+Judged at the end of a batch, when everything of each revision is there. Where a gap hides in which order things
+happened, the doubt is for the innocent reading: this only has to tell a family's loss from an ordinary day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from leasehold.control_plane.core.facts import Entry, HolderEntry, Source
+from leasehold.protocol.names import Holder, Resource, Revision
+from leasehold.protocol.records import Ending, HolderKind
+
+EntryOf = Callable[[Resource], Entry | None]
+HolderOf = Callable[[Holder], HolderEntry | None]
+
+
+class Departures:
+    """Noted by the index; whoever judges takes them. Of each key the last departure is enough."""
+
+    __slots__ = ("beacons", "holds", "records", "refs", "rosters")
+
+    def __init__(self) -> None:
+        self.beacons: dict[Holder, bool] = {}
+        """Holders whose beacon went (False) or came (True) last."""
+        self.rosters: dict[Holder, None] = {}
+        """Holders whose roster entry was written or went."""
+        self.records: dict[Resource, Revision] = {}
+        """Records that went, and when."""
+        self.holds: dict[Resource, Revision] = {}
+        """Resources of which a hold went, and how old that was."""
+        self.refs: dict[Resource, Source] = {}
+        """Resources of which an inbound reference went."""
+
+    def clear(self) -> None:
+        for known in (self.beacons, self.rosters, self.records, self.holds, self.refs):
+            known.clear()
+
+    def take(self) -> Departures:
+        """All of it; from here on it is noted anew."""
+        taken = Departures()
+        for name in self.__slots__:
+            setattr(taken, name, getattr(self, name))
+            setattr(self, name, {})
+        return taken
+
+    def lost(self, entry_of: EntryOf, holder_of: HolderOf) -> Iterator[Resource]:
+        """Resources that keys are missing of without a transaction of ours; some perhaps twice."""
+        for resource, revision in self.holds.items():
+            entry = entry_of(resource)
+            if entry is not None and entry.record and not any(hold.revision > revision for hold in entry.holds):
+                yield resource
+        for resource, revision in self.records.items():
+            entry = entry_of(resource)
+            if entry is not None and not entry.record and any(hold.revision < revision for hold in entry.holds):
+                yield resource
+        for resource, gone in self.refs.items():
+            entry, source = entry_of(resource), entry_of(gone.resource)
+            if entry is not None and entry.record and source is not None and 0 < source.record <= gone.revision:
+                yield resource
+        for holder in self.rosters:
+            found = holder_of(holder)
+            if found is not None and not found.roster:
+                yield from found.resources
+
+
+def went_without_a_word(found: HolderEntry | None) -> bool:
+    """Whether a holder is gone and nobody reported why. Timers end by themselves; that is what they are for."""
+    if found is None or found.beacon:
+        return False
+    if found.roster and found.readable and found.kind is HolderKind.TIMER:
+        return False
+    return not (found.roster and found.readable) or found.ended in {None, Ending.UNKNOWN}
+
+
+def carried_by(found: HolderEntry, entry_of: EntryOf, holder_of: HolderOf) -> Iterator[Resource]:
+    """What only those hold that are gone: recorded, held by ``found``, not let go of, and by nobody alive."""
+    for resource in found.resources:
+        entry = entry_of(resource)
+        if entry is None or not entry.record:
+            continue
+        holders = [holder_of(hold.holder) for hold in entry.holds if hold.released is False]
+        if any(one is found for one in holders) and not any(one is not None and one.beacon for one in holders):
+            yield resource
