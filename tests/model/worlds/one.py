@@ -1,0 +1,71 @@
+"""One resource, two holders, one control plane: false expiry, returns, ids used again, DELETEs late and twice."""
+
+from __future__ import annotations
+
+from leasehold.protocol.keyspace import Family
+from leasehold.protocol.records import ShardRecord, encode
+from tests.model import collector, holders
+from tests.model.collector import Collector
+from tests.model.etcd import Layout
+from tests.model.names import ARMED, ARMED_VALUE, BOOT, EPOCH, KEYS, ROSTER, SHARD, A, B, X
+from tests.model.scene import Scene, keys_of
+from tests.model.world import State, Steps
+
+FAMILIES = (Family.RESOURCES, Family.TOMBSTONES, Family.SWEEPS)
+UNSEEN = (Family.EPOCH_LEASES, Family.GRAVES, Family.NOTICES, Family.REFS)
+
+
+class OneResource(Collector):
+    title = "one resource"
+    late = frozenset({"condemn", "prepare"})
+    leaders = ("leader",)
+
+    def __init__(self, budget: dict[str, int]) -> None:
+        layout = Layout(KEYS, keys_of([X], [A, B], FAMILIES, [EPOCH, ARMED, SHARD]), UNSEEN)
+        super().__init__(layout, {**holders.BUILDERS, **collector.BUILDERS}, [X], [A, B], budget)
+
+    def start(self) -> State:
+        """Armed, led, both holders attached."""
+        keys = [(ARMED, ARMED_VALUE), (SHARD, encode(ShardRecord("leader")))]
+        for one in (A, B):
+            keys += [(KEYS.beacon(one), BOOT.encode()), (KEYS.roster(one), encode(ROSTER))]
+        state = self.begin(keys, Scene((0,), left=self.budget))
+        return self.settled(state._replace(revs=(2,)))
+
+    def steps(self, state: State) -> Steps:
+        yield from self.lease(A, state)
+        yield from self.creates(A, X, state)
+        yield from self.registers(A, state)
+        for one in (A, B):
+            yield from self.acquires(one, X, state)
+            yield from self.releases(one, state)
+        if any(told.holder == B for told in state.scene.told) or self.has(state, KEYS.hold(X, B)):
+            yield from self.lease(B, state)
+        yield from self.arrivals(state)
+        yield from self.decisions("leader", X, state)
+        yield from self.epochs("leader", state)
+
+
+class AnotherHolds(OneResource):
+    title = "one resource: another holds it, and holders come back"
+
+    def __init__(self) -> None:
+        super().__init__({"creates": 1, "attaches": 1, "acquires": 1})
+
+
+class Namesake(OneResource):
+    title = "one resource: its id is used again, DELETEs arrive late and twice"
+    repeats = True
+
+    def __init__(self) -> None:
+        super().__init__({"creates": 2})
+
+
+class Careless(OneResource):
+    title = "one resource: a control plane that tries whatever it can"
+    late = frozenset()
+    careless = True
+    refuses = True
+
+    def __init__(self) -> None:
+        super().__init__({"creates": 1, "attaches": 1, "acquires": 2})
