@@ -107,6 +107,8 @@ class Collector(Holders):
     """Whether they try whatever a transaction can be made of. What is not allowed, the compares alone must refuse."""
     refuses = False
     """Whether the owner may refuse a delete."""
+    drops = True
+    """Whether an epoch that is done may go, as it does when a newer one is done as well."""
     ignores_precondition = False
     """An owner that deletes whatever is there by that name: the one thing the protocol cannot do without."""
 
@@ -135,6 +137,8 @@ class Collector(Holders):
         if epoch is None:
             if any(self.has(state, KEYS.tombstone(one)) for one in self.resources):
                 yield from self.send(f"{leader}: open an epoch", state, Flight("open", None, (fence, 0), (), leader))
+        elif self.drops is False and b"true" in epoch[0]:
+            return
         elif b"true" not in epoch[0]:
             flight = Flight("close", None, (fence, 0, epoch[1], epoch[2]), (), leader)
             yield from self.send(f"{leader}: a whole grace is over", state, flight)
@@ -172,10 +176,10 @@ class Collector(Holders):
     # --- decisions --------------------------------------------------------------------------------------------------
 
     def _options(self, leader: str, resource: Resource, state: State) -> list[Flight]:
-        fence = state.revs[self.leaders.index(leader)]
+        fence, shard = state.revs[self.leaders.index(leader)], self.at(state, SHARD)
         armed = self.at(state, ARMED)
-        if not fence:
-            return []
+        if not fence or shard is None or shard[1] != fence:
+            return []  # whatever it decides now is refused, as what it decided before is
         by = (fence, armed[2] if armed else 0)
         sweep = self.at(state, KEYS.sweep(resource))
         if sweep is not None:
@@ -248,7 +252,7 @@ class Collector(Holders):
                 if item is not None
             }
             evidence = read_evidence(KEYS, resource, Revision(1), found, found.get(ARMED))
-            known = evidence, unheld(evidence) if evidence.tombstone is None else ripe(evidence, _epochs(found))
+            known = evidence, unheld(evidence) if evidence.tombstone is None else ripe(evidence, lambda _: _epochs(found))
             self._verdicts[keys, resource] = known
         return known
 

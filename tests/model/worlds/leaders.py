@@ -9,7 +9,7 @@ from leasehold.protocol.records import SweepRecord, SweepState, encode
 from tests.model.collector import authority
 from tests.model.etcd import Keys
 from tests.model.holders import Landed
-from tests.model.names import ARMED, ARMED_VALUE, BOOT, KEYS, ROSTER, SHARD, A, X, hold, record
+from tests.model.names import ARMED, ARMED_VALUE, BOOT, KEYS, ROSTER, SHARD, A, B, X, hold, record
 from tests.model.scene import Scene, Told
 from tests.model.world import Flight, State, Steps, Violation
 from tests.model.worlds.one import OneResource
@@ -25,9 +25,10 @@ class Leaders(OneResource):
     leaders = (FIRST, SECOND)
     late = frozenset({"condemn", "prepare", "send", "note", "abort", "finish", "revive"})
     refuses = True
+    drops = False
 
     def __init__(self) -> None:
-        super().__init__({"creates": 1, "attaches": 1, "takeovers": 1})
+        super().__init__({"acquires": 1, "takeovers": 1})
         self._builders["claim"] = lambda flight: tx.claim_shard(KEYS, 0, ShardRecord(flight.author), LeaseId(1))
         self._builders["yield"] = lambda flight: tx.yield_shard(KEYS, authority(flight))
 
@@ -35,16 +36,15 @@ class Leaders(OneResource):
         """Its holder has died already."""
         keys = [
             (ARMED, ARMED_VALUE), (SHARD, encode(ShardRecord(FIRST))), (KEYS.roster(A), encode(ROSTER)),
+            (KEYS.beacon(B), BOOT.encode()), (KEYS.roster(B), encode(ROSTER)),
             (KEYS.record(X), encode(record(1))), (KEYS.hold(X, A), encode(hold(1))),
         ]  # fmt: skip
         scene = Scene((1,), made=1, sequence=(1, 0), left=self.budget)
         return self.settled(self.begin(keys, scene)._replace(revs=(2, 0)))
 
     def steps(self, state: State) -> Steps:
-        yield from self.lease(A, state)
-        yield from self.acquires(A, X, state)
-        yield from self.creates(A, X, state)
-        yield from self.registers(A, state)
+        yield from self.acquires(B, X, state)
+        yield from self.releases(B, state)
         yield from self.arrivals(state)
         for leader in self.leaders:
             yield from self.decisions(leader, X, state)
