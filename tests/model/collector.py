@@ -29,7 +29,7 @@ from leasehold.protocol.records import (
 from leasehold.protocol.store import KeyValue, Txn
 from tests.model.etcd import Keys
 from tests.model.holders import Holders, Landed
-from tests.model.names import ARMED, EPOCH, GRACE, KEYS, SHARD
+from tests.model.names import ARMED, EPOCH, GRACE, KEYS, SHARD, short
 from tests.model.scene import Scene, hold_of, record_of, sweep_of
 from tests.model.world import Flight, State, Steps, Violation
 
@@ -107,8 +107,6 @@ class Collector(Holders):
     """Whether they try whatever a transaction can be made of. What is not allowed, the compares alone must refuse."""
     refuses = False
     """Whether the owner may refuse a delete."""
-    drops = True
-    """Whether an epoch that is done may go, as it does when a newer one is done as well."""
     ignores_precondition = False
     """An owner that deletes whatever is there by that name: the one thing the protocol cannot do without."""
 
@@ -121,13 +119,30 @@ class Collector(Holders):
     def decisions(self, leader: str, resource: Resource, state: State) -> Steps:
         """What this leader would try next for a resource, seen from here and now."""
         for flight in self._options(leader, resource, state):
-            mine = [one for one in state.flying if one.author == leader and one.name in self._builders]
-            if flight.name in self.late and mine:
-                if flight == mine[0]:
-                    continue
-                # One decision at a time: whoever decides anew has given the last one up, or it never arrives.
-                state = state._replace(flying=tuple(one for one in state.flying if one is not mine[0]))
             yield from self.send(f"{leader}: {flight.name} {resource.id}", state, flight)
+
+    def beside(self, flight: Flight, state: State) -> tuple[Flight, ...] | None:
+        if flight.author not in self.leaders:
+            return super().beside(flight, state)
+        if flight in state.flying:
+            return None
+        # One decision at a time: whoever decides anew has given the last one up, or it never arrives.
+        return tuple(one for one in state.flying if one.author != flight.author or one.name == "DELETE")
+
+    def outdated(self, flight: Flight, keys: Keys) -> Flight:
+        equal = [(0, SHARD, 1), (1, ARMED, 2)]
+        if flight.name in {"send", "note", "abort", "finish", "DELETE"}:
+            equal.append((2, KEYS.sweep(flight.about), 2))  # type: ignore[arg-type]
+        elif flight.name == "revive":
+            equal.append((2, KEYS.tombstone(flight.about), 2))  # type: ignore[arg-type]
+        elif flight.author not in self.leaders:
+            return flight
+        revs = list(flight.revs)
+        for n, key, field in equal:
+            item = keys[self.layout.slot[key]]
+            if revs[n] and (item is None or item[field] != revs[n]):
+                revs[n] = 1
+        return flight._replace(revs=tuple(revs)) if revs != list(flight.revs) else flight
 
     def epochs(self, leader: str, state: State) -> Steps:
         fence = state.revs[self.leaders.index(leader)]
@@ -137,8 +152,6 @@ class Collector(Holders):
         if epoch is None:
             if any(self.has(state, KEYS.tombstone(one)) for one in self.resources):
                 yield from self.send(f"{leader}: open an epoch", state, Flight("open", None, (fence, 0), (), leader))
-        elif self.drops is False and b"true" in epoch[0]:
-            return
         elif b"true" not in epoch[0]:
             flight = Flight("close", None, (fence, 0, epoch[1], epoch[2]), (), leader)
             yield from self.send(f"{leader}: a whole grace is over", state, flight)
@@ -205,7 +218,7 @@ class Collector(Holders):
             # What is beyond the second attempt is like the second. One of those on its way is enough.
             sent = msgspec.structs.replace(sweep, state=SweepState.SENT, attempt=min(sweep.attempt + 1, ATTEMPTS))
             # One that came back would end it here; ``send`` has to see to it for what happens later.
-            looked = self.newest(state) if self._quiet(state, sweep, item[3]) or not tx.needs_a_look(sweep) else 0
+            looked = 1 if not tx.needs_a_look(sweep) else self.newest(state) if self._quiet(state, sweep, item[3]) else 0
             if looked or sent.attempt > 1:
                 options.append(Flight("send", resource, (*revs, item[3], looked), (encode(sent),), leader))
         if sweep.attempt == 0:
@@ -310,7 +323,7 @@ class Collector(Holders):
         if not self.has(state, ARMED):
             raise Violation(f"S5: {flight.name} takes place although the brake is on")
         if flight.doubted:
-            raise Violation(f"S5: {flight.name} takes place, and was decided before the brake was tripped")
+            raise Violation(f"S5: {flight.name} takes place, and was decided before the operator said otherwise")
         if flight.about is not None and self.has(state, KEYS.pin(flight.about)):
             raise Violation(f"S4: {flight.about.id} is pinned, and {flight.name} takes place")
 
@@ -318,9 +331,16 @@ class Collector(Holders):
         assert flight.about is not None
         if flight.about in self.held(state.keys):
             raise Violation(f"S1: {flight.about.id} is {what}, and is held")
-        for holder, _ in flight.rest[0]:
-            if not self.has(state, KEYS.hold(flight.about, holder)):
-                raise Violation(f"S4: {flight.about.id} is {what}, and the hold that proves it is not there")
+        proof = {"record": KEYS.record(flight.about)}
+        if flight.name == "prepare":
+            proof["tombstone"] = KEYS.tombstone(flight.about)
+        for holder, released in flight.rest[0]:
+            proof[f"hold of {short(holder)}"] = KEYS.hold(flight.about, holder)
+            if flight.name == "prepare" and not released:
+                proof[f"roster entry of {short(holder)}"] = KEYS.roster(holder)
+        missing = [called for called, key in proof.items() if not self.has(state, key)]
+        if missing:
+            raise Violation(f"S4: {flight.about.id} is {what}, and its {' and '.join(missing)} is not there")
 
 
 def _carelessly(

@@ -122,6 +122,8 @@ class Layout:
         word = plural if isinstance(where, KeyRange) else plural.removesuffix("s")
         if family is Family.CONTROL:
             return parts[0]
+        if family is Family.EPOCHS and parts[-1]:
+            return f"epoch {int(parts[-1])}"
         if len(parts) < 3:
             return f"all {plural}" if not parts[0] else word
         if subject is None:

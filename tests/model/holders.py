@@ -64,8 +64,9 @@ class Holders(Ground):
     def send(self, name: str, state: State, flight: Flight) -> Steps:
         """Now, or whenever it arrives. ``name`` is what a reader is told."""
         if flight.name.removeprefix(BATCH) in self.late:
-            if flight not in state.flying:
-                yield f"{name}, on its way", self.moved(state, state.keys, state.scene, (*state.flying, flight))
+            others = self.beside(flight, state)
+            if others is not None:
+                yield f"{name}, on its way", self.moved(state, state.keys, state.scene, (*others, flight))
             return
         after = self.land(state, flight, state.flying)
         if after is not None:
@@ -80,12 +81,29 @@ class Holders(Ground):
             called = f"{flight.name.removeprefix(BATCH)} of {short(flight.author)}"
             after = self.land(state, flight, (*state.flying[:n], *state.flying[n + 1 :]))
             if after is None:
+                if flight.name.startswith(BATCH):
+                    others = (*state.flying[:n], *state.flying[n + 1 :])
+                    yield f"{called} is refused", self.moved(state, state.keys, state.scene, others)
                 continue
             yield f"{called} arrives", after
-            if self.repeats:
+            if self.repeats and not flight.name.startswith(BATCH):
                 again = self.land(state, flight, state.flying)
-                assert again is not None
-                yield f"{called} arrives, and will once more", again
+            elif self.may(state.scene, "copies") and not flight.doubted:
+                paid = state._replace(scene=self.spent(state.scene, "copies"))
+                kept = flight._replace(doubted=True)
+                again = self.land(paid, flight, (*state.flying[:n], kept, *state.flying[n + 1 :]))
+            else:
+                continue
+            assert again is not None
+            yield f"{called} arrives, and will once more", again
+
+    def beside(self, flight: Flight, state: State) -> tuple[Flight, ...] | None:
+        """What stays on its way beside it; ``None``: it has to wait.
+
+        A sidecar asks for one thing at a time about a resource (``holds.lanes``), and repeats it until answered.
+        """
+        mine = [one for one in state.flying if (one.author, one.about) == (flight.author, flight.about)]
+        return state.flying if all(one.doubted for one in mine) else None
 
     def call(self, state: State, call: Flight, others: tuple[Flight, ...]) -> Steps:
         """A call to the owner arrives."""
@@ -135,7 +153,8 @@ class Holders(Ground):
             return
         rest = (holder, self._next(scene, holder), 0, (), ())
         flight = Flight(BATCH + "acquire", resource, (), rest, holder)
-        yield from self.send(f"{short(holder)} acquires {resource.id}", state, flight)
+        paid = state._replace(scene=self.spent(scene, "acquires"))
+        yield from self.send(f"{short(holder)} acquires {resource.id}", paid, flight)
 
     def releases(self, holder: Holder, state: State) -> Steps:
         for told in sorted(state.scene.told):
@@ -161,8 +180,7 @@ class Holders(Ground):
 
     def on_acquire(self, state: State, keys: Keys, flight: Flight) -> Landed:
         assert flight.about is not None
-        scene = self.spent(state.scene, "acquires") if self.may(state.scene, "acquires") else state.scene
-        return self._granted(scene, keys, flight, self.incarnation(keys, flight.about)), ()
+        return self._granted(state.scene, keys, flight, self.incarnation(keys, flight.about)), ()
 
     def on_register(self, state: State, keys: Keys, flight: Flight) -> Landed:
         scene: Scene = state.scene
@@ -187,13 +205,18 @@ class Holders(Ground):
         swept = sorted(one.id for one in self.closure(keys, [flight.about]) if keys[self.sweeps[one]] is not None)
         if swept:
             raise Violation(f"S1: {short(holder)} is granted {flight.about.id} while {', '.join(swept)} is being swept")
-        n = self.holders.index(holder)
-        newest = max(scene.sequence[n], sequence)
+        if self.owned(scene, flight.about) != incarnation or flight.doubted:
+            return self._numbered(scene, flight)  # it is gone, or was granted before: nothing more is promised
         told = frozenset(t for t in scene.told if t[:2] != (holder, flight.about))
-        return scene._replace(
-            sequence=(*scene.sequence[:n], newest, *scene.sequence[n + 1 :]),
-            told=told | {Told(holder, flight.about, sequence, incarnation)},
-        )
+        return self._numbered(scene, flight)._replace(told=told | {Told(holder, flight.about, sequence, incarnation)})
+
+    def _numbered(self, scene: Scene, flight: Flight) -> Scene:
+        """No two grants of a holder are asked for under one number."""
+        if flight.name.removeprefix(BATCH) not in {"acquire", "register"}:
+            return scene
+        n = self.holders.index(flight.rest[0])
+        newest = max(scene.sequence[n], flight.rest[1])
+        return scene._replace(sequence=(*scene.sequence[:n], newest, *scene.sequence[n + 1 :]))
 
     def lost(self, scene: Scene, resource: Resource) -> Scene:
         """It is gone at the owner, so nobody holds it any more, whatever was told."""

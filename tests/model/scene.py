@@ -138,7 +138,7 @@ class Ground(World):
         for told in scene.told:
             slot = self.layout.slot[KEYS.hold(told.resource, told.holder)]
             item = keys[slot]
-            there = item is not None and hold_of(item[0]).sequence == told.sequence and not hold_of(item[0]).released
+            there = item is not None and not hold_of(item[0]).released
             if not there or self.incarnation(keys, told.resource) != told.incarnation:
                 raise Violation(f"S8: {told.holder} was told that it holds {told.resource.id}, and that is not in etcd")
         for resource, slot in self.sweeps.items():

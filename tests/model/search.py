@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from tests.model.world import State, Violation, World
 
-LIMIT = 100_000
+LIMIT = 40_000
 Path = list[tuple[str, State | None]]
 """Steps, each with the state after it; the last one is the broken law."""
 

@@ -34,7 +34,8 @@ class Flight(NamedTuple):
     rest: tuple[Any, ...] = ()
     author: str = ""
     doubted: bool = False
-    """Something happened since it was decided that makes the decision void, whatever etcd says: a law looks at it."""
+    """Something happened since it was decided that makes it void (the brake was tripped; a first copy of it was
+    answered). Only laws look at it."""
 
 
 class State(NamedTuple):
@@ -87,6 +88,10 @@ class World:
         """What must stay reachable from everywhere: the unheld is gone. Worlds about something else say what."""
         raise NotImplementedError
 
+    def outdated(self, flight: Flight, keys: Keys) -> Flight:
+        """The same, with 1 for every revision that is only compared for equality and has passed: it never comes back."""
+        return flight
+
     # --- for worlds ---------------------------------------------------------------------------------------------
 
     def commit(self, keys: Keys, flight: Flight) -> Keys | None:
@@ -138,6 +143,7 @@ class World:
 
     def _renumbered(self, keys: Keys, flying: tuple[Flight, ...], revs: tuple[int, ...]) -> tuple[Any, ...]:
         mods, creates = self._mods, self._creates
+        flying = tuple([self.outdated(one, keys) for one in flying])
         numbers = {0, 1, *revs}
         for one in flying:
             mods |= self.program(one).mods if one.name in self._builders else self._mods_of_call

@@ -5,17 +5,16 @@ Neither ever notices that it lost the fence; whatever it decided or sent arrives
 
 from __future__ import annotations
 
-from leasehold.protocol.records import SweepRecord, SweepState, encode
+from leasehold.protocol import transactions as tx
+from leasehold.protocol.names import LeaseId, Resource
+from leasehold.protocol.records import ShardRecord, encode
 from tests.model.collector import authority
 from tests.model.etcd import Keys
 from tests.model.holders import Landed
 from tests.model.names import ARMED, ARMED_VALUE, BOOT, KEYS, ROSTER, SHARD, A, B, X, hold, record
-from tests.model.scene import Scene, Told
-from tests.model.world import Flight, State, Steps, Violation
+from tests.model.scene import Scene
+from tests.model.world import Flight, State, Steps
 from tests.model.worlds.one import OneResource
-from leasehold.protocol import transactions as tx
-from leasehold.protocol.names import LeaseId
-from leasehold.protocol.records import ShardRecord
 
 FIRST, SECOND = "first", "second"
 
@@ -25,10 +24,9 @@ class Leaders(OneResource):
     leaders = (FIRST, SECOND)
     late = frozenset({"condemn", "prepare", "send", "note", "abort", "finish", "revive"})
     refuses = True
-    drops = False
 
     def __init__(self) -> None:
-        super().__init__({"acquires": 1, "takeovers": 1})
+        super().__init__({"acquires": 1, "takeovers": 1, "condemns": 1})
         self._builders["claim"] = lambda flight: tx.claim_shard(KEYS, 0, ShardRecord(flight.author), LeaseId(1))
         self._builders["yield"] = lambda flight: tx.yield_shard(KEYS, authority(flight))
 
@@ -57,6 +55,17 @@ class Leaders(OneResource):
                 lost = self.put(state.keys, SHARD, None)
                 yield "the first loses its lease", self.moved(state, lost, self.spent(state.scene, "takeovers"))
         yield from self.send("second claims", state, Flight("claim", None, (), (), SECOND))
+
+    def _options(self, leader: str, resource: Resource, state: State) -> list[Flight]:
+        options = super()._options(leader, resource, state)
+        return [one for one in options if one.name != "condemn" or self.may(state.scene, "condemns")]
+
+    def on_condemn(self, state: State, keys: Keys, flight: Flight) -> Landed:
+        scene, launched = super().on_condemn(state, keys, flight)
+        return self.spent(scene, "condemns"), launched
+
+    def over(self, state: State) -> bool:
+        return super().over(state) or not (self.has(state, KEYS.tombstone(X)) or self.may(state.scene, "condemns"))
 
     def on_claim(self, state: State, keys: Keys, flight: Flight) -> Landed:
         return state.scene, ()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from leasehold.protocol import transactions as tx
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.records import ShardRecord, encode
 from tests.model import collector, holders
 from tests.model.collector import Collector
-from tests.model.etcd import Layout
+from tests.model.etcd import Layout, Program
 from tests.model.names import ARMED, ARMED_VALUE, BOOT, EPOCH, KEYS, ROSTER, SHARD, A, B, X
 from tests.model.scene import Scene, keys_of
-from tests.model.world import State, Steps
+from tests.model.world import Flight, State, Steps
 
 FAMILIES = (Family.RESOURCES, Family.TOMBSTONES, Family.SWEEPS)
 UNSEEN = (Family.EPOCH_LEASES, Family.GRAVES, Family.NOTICES, Family.REFS)
@@ -19,9 +22,10 @@ class OneResource(Collector):
     title = "one resource"
     late = frozenset({"condemn", "prepare"})
     leaders = ("leader",)
+    families: tuple[Family, ...] = FAMILIES
 
     def __init__(self, budget: dict[str, int]) -> None:
-        layout = Layout(KEYS, keys_of([X], [A, B], FAMILIES, [EPOCH, ARMED, SHARD]), UNSEEN)
+        layout = Layout(KEYS, keys_of([X], [A, B], self.families, [EPOCH, ARMED, SHARD]), UNSEEN)
         super().__init__(layout, {**holders.BUILDERS, **collector.BUILDERS}, [X], [A, B], budget)
 
     def start(self) -> State:
@@ -68,4 +72,29 @@ class Careless(OneResource):
     refuses = True
 
     def __init__(self) -> None:
-        super().__init__({"creates": 1, "attaches": 1, "acquires": 2})
+        super().__init__({"creates": 1, "attaches": 1, "acquires": 1})
+
+
+class Crowd(Careless):
+    """As if one transaction could compare no holder by itself: what is done where there are too many of them."""
+
+    title = "one resource: more holders than a transaction can compare"
+    careless = refuses = False
+    late = frozenset({"condemn", "prepare", "send"})
+
+    def __init__(self) -> None:
+        OneResource.__init__(self, {"creates": 1, "attaches": 1})
+
+    def program(self, flight: Flight) -> Program:
+        limit, tx.MAX_COMPARED_HOLDERS = tx.MAX_COMPARED_HOLDERS, 0
+        try:
+            return super().program(flight)
+        finally:
+            tx.MAX_COMPARED_HOLDERS = limit
+
+    def _sweeping(self, *args: Any) -> list[Flight]:
+        limit, tx.MAX_COMPARED_HOLDERS = tx.MAX_COMPARED_HOLDERS, 0
+        try:
+            return super()._sweeping(*args)
+        finally:
+            tx.MAX_COMPARED_HOLDERS = limit
