@@ -34,7 +34,7 @@ from tests.model.scene import Scene, hold_of, record_of, sweep_of
 from tests.model.world import Flight, State, Steps, Violation
 
 OPEN, DONE = EpochRecord(1, 1), EpochRecord(1, 1, True)
-REVIVES = frozenset({"held", "restless", "referenced", "unaccounted", "other-incarnation"})
+REVIVES = frozenset({"held", "restless", "referenced", "unaccounted", "other-incarnation", "broken-cycle"})
 ATTEMPTS = 2
 
 

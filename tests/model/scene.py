@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Holder, Resource
@@ -40,6 +40,8 @@ class Scene(NamedTuple):
     """Ghost: a living hold led there after the epoch opened (or after the sweep was prepared)."""
     left: tuple[int, ...] = ()
     """What the adversary may still do, in the order of ``Ground.budgets``."""
+    more: Any = None
+    """What only some worlds know of."""
 
 
 hold_of = lru_cache(maxsize=None)(lambda value: decode(HoldRecord, value))
