@@ -94,8 +94,8 @@ def _close(flight: Flight) -> Txn:
 
 BUILDERS = {
     "condemn": _condemn, "prepare": _prepare, "send": _with_sweep, "note": _with_sweep, "finish": _finish,
-    "abort": _of_one_key, "revive": _of_one_key, "close": _close,
-    "open": lambda flight: tx.open_epoch(KEYS, authority(flight), GRACE, 1, OPEN),
+    "abort": _of_one_key, "revive": _of_one_key, "close epoch": _close,
+    "open epoch": lambda flight: tx.open_epoch(KEYS, authority(flight), GRACE, 1, OPEN),
 }  # fmt: skip
 
 
@@ -151,9 +151,9 @@ class Collector(Holders):
         epoch = self.at(state, EPOCH)
         if epoch is None:
             if any(self.has(state, KEYS.tombstone(one)) for one in self.resources):
-                yield from self.send(f"{leader}: open an epoch", state, Flight("open", None, (fence, 0), (), leader))
+                yield from self.send(f"{leader}: open an epoch", state, Flight("open epoch", None, (fence, 0), (), leader))
         elif b"true" not in epoch[0]:
-            flight = Flight("close", None, (fence, 0, epoch[1], epoch[2]), (), leader)
+            flight = Flight("close epoch", None, (fence, 0, epoch[1], epoch[2]), (), leader)
             yield from self.send(f"{leader}: a whole grace is over", state, flight)
         else:
             # Another epoch, opened and measured in between, would make it go.
@@ -197,16 +197,20 @@ class Collector(Holders):
         sweep = self.at(state, KEYS.sweep(resource))
         if sweep is not None:
             return self._sweeping(by, leader, resource, state, sweep)
+        options: list[Flight] = []
         evidence, found = self._judged(state.keys, resource)
         if self.careless:
+            if evidence.tombstone is not None:
+                # The owner said that it is in use.
+                options.append(Flight("revive", resource, (*by, evidence.tombstone.mod_revision), (), leader))
             found = _carelessly(evidence, found, self.at(state, EPOCH))
         if isinstance(found, Condemnable):
-            return [self._decided("condemn", (*by, self.newest(state)), found, evidence, leader)]
+            return [*options, self._decided("condemn", (*by, self.newest(state)), found, leader)]
         if isinstance(found, Ripe):
-            return [self._decided("prepare", (*by, self.newest(state)), found, evidence, leader)]
+            return [*options, self._decided("prepare", (*by, self.newest(state)), found, leader)]
         if evidence.tombstone is not None and found.reason in REVIVES:
             return [Flight("revive", resource, (*by, evidence.tombstone.mod_revision), (), leader)]
-        return []
+        return options
 
     def _sweeping(
         self, by: tuple[int, int], leader: str, resource: Resource, state: State, item: tuple[bytes, int, int, int]
@@ -246,9 +250,7 @@ class Collector(Holders):
         known = record_of(item[0]) if item and record_of(item[0]).incarnation == known.incarnation else known
         return Flight(name, call.about, revs, (encode(known),), call.author)
 
-    def _decided(
-        self, name: str, revs: tuple[int, ...], found: Condemnable | Ripe, evidence: Evidence, leader: str
-    ) -> Flight:
+    def _decided(self, name: str, revs: tuple[int, ...], found: Condemnable | Ripe, leader: str) -> Flight:
         facts = found.facts
         more = (found.tombstone, found.epoch.create_revision, found.epoch.mod_revision) if isinstance(found, Ripe) else ()
         pairs = [rev for hold in facts.holds for rev in (hold.mod_revision, hold.roster)]
@@ -290,6 +292,9 @@ class Collector(Holders):
         self._led(state, flight)
         if sweep.attempt == 1:
             self._authorised(state, flight)
+            lost = [one for one in sweep.holders if not self.has(state, KEYS.roster(Holder(one)))]
+            if lost:
+                raise Violation(f"S4: {flight.about.id} is sent, and the roster entry of {short(lost[0])} is not there")
             if flight.about in self.held(state.keys) | state.scene.reached:
                 raise Violation(f"S1: {flight.about.id} is sent, and a holder came back before")
         incarnation = int(sweep.incarnation.removeprefix("uid:"))
@@ -305,13 +310,21 @@ class Collector(Holders):
         there = self.owned(state.scene, flight.about)
         if there and self.incarnation(state.keys, flight.about) == there:
             raise Violation(f"L6: {flight.about.id} is forgotten, and incarnation {there} is still at the owner")
+        self.reset(keys, flight.about, "forgotten")
         return state.scene, ()
 
     def on_written(self, state: State, keys: Keys, flight: Flight) -> Landed:
         self._led(state, flight)
         return state.scene, ()
 
-    on_note = on_abort = on_revive = on_open = on_close = on_written
+    def on_abort(self, state: State, keys: Keys, flight: Flight) -> Landed:
+        assert flight.about is not None
+        self._led(state, flight)
+        for one in (flight.about, *flight.rest):
+            self.reset(keys, one, "given up")
+        return state.scene, ()
+
+    on_note = on_revive = on_open_epoch = on_close_epoch = on_written
 
     def _led(self, state: State, flight: Flight) -> None:
         shard = self.at(state, SHARD)

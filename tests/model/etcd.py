@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from operator import eq, gt, lt
 from typing import NamedTuple
+from urllib.parse import quote
 
 from leasehold.protocol.keyspace import Family, Keyspace
 from leasehold.protocol.names import Resource
 from leasehold.protocol.store import Compare, Delete, KeyRange, Put, Relation, Target, Txn, Where
+from leasehold.protocol.transactions import EVERY
 
 Item = tuple[bytes, int, int, int]
 """value, create and mod revision, and the revision that the value remembers (0: none)"""
@@ -23,6 +25,7 @@ Keys = tuple[Item | None, ...]
 NEW = 1_000_000
 """The revision of what is written now: later than any other, until ranks are given out again."""
 BATCH = "batch of "
+EVERYTHING = quote(EVERY, safe="")
 RESETS = (Family.TOMBSTONES, Family.SWEEPS, Family.NOTICES)
 _FIELD = {Target.VALUE: 0, Target.CREATE: 1, Target.MOD: 2}
 Tried = Callable[[frozenset[str]], None]
@@ -69,6 +72,8 @@ class Layout:
         self, name: str, txn: Txn, subject: Resource | None, remembered: Callable[[Put], tuple[bytes, int]]
     ) -> Program:
         """``subject``: the resource the transaction is about, so that labels can say "its" and "another's"."""
+        # A cycle's compares are those of its members' own transactions.
+        name = name.removesuffix(" cycle")
         inner, name = name.removeprefix(BATCH), "batch" if name.startswith(BATCH) else name
         checks = tuple(self._check(name, compare, subject) for compare in txn.compares)
         success = tuple(
@@ -126,9 +131,9 @@ class Layout:
             return f"epoch {int(parts[-1])}"
         if len(parts) < 3:
             return f"all {plural}" if not parts[0] else word
-        if subject is None:
-            return f"{parts[2]}'s {word}"
-        return f"its {word}" if tuple(parts[:3]) == tuple(subject) else f"another's {word}"
+        if parts[2] == EVERYTHING:
+            return f"everything's {word}"
+        return f"its {word}" if subject is None or tuple(parts[:3]) == tuple(subject) else f"another's {word}"
 
 
 def run(program: Program, keys: Keys, without: frozenset[str], tried: Tried | None) -> tuple[Keys, bool]:

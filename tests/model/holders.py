@@ -189,12 +189,15 @@ class Holders(Ground):
         return self._granted(scene, keys, flight, incarnation), ()
 
     def on_release(self, state: State, keys: Keys, flight: Flight) -> Landed:
+        assert flight.about is not None
+        self.reset(keys, flight.about, "let go of")
         return state.scene, ()
 
     def on_forget(self, state: State, keys: Keys, flight: Flight) -> Landed:
         assert flight.about is not None
         if self.owned(state.scene, flight.about) == flight.rest[2]:
             raise Violation(f"L6: {flight.about.id} is forgotten, and the owner still has it")
+        self.reset(keys, flight.about, "forgotten")
         return state.scene, ()
 
     def _granted(self, scene: Scene, keys: Keys, flight: Flight, incarnation: int) -> Scene:
@@ -202,13 +205,18 @@ class Holders(Ground):
         assert flight.about is not None
         if not self.alive(keys, holder):
             raise Violation(f"S8: {short(holder)} is granted {flight.about.id}, and no beacon of its protects that")
-        swept = sorted(one.id for one in self.closure(keys, [flight.about]) if keys[self.sweeps[one]] is not None)
+        swept = sorted(one.id for one in self.granted_while(keys, flight.about) if keys[self.sweeps[one]] is not None)
         if swept:
             raise Violation(f"S1: {short(holder)} is granted {flight.about.id} while {', '.join(swept)} is being swept")
+        self.reset(keys, flight.about, "held anew")
         if self.owned(scene, flight.about) != incarnation or flight.doubted:
             return self._numbered(scene, flight)  # it is gone, or was granted before: nothing more is promised
         told = frozenset(t for t in scene.told if t[:2] != (holder, flight.about))
         return self._numbered(scene, flight)._replace(told=told | {Told(holder, flight.about, sequence, incarnation)})
+
+    def granted_while(self, keys: Keys, resource: Resource) -> frozenset[Resource]:
+        """What must not be swept when a resource is granted: it, and all it leads to."""
+        return self.closure(keys, [resource])
 
     def _numbered(self, scene: Scene, flight: Flight) -> Scene:
         """No two grants of a holder are asked for under one number."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Holder, Resource
 from leasehold.protocol.records import HoldRecord, ResourceRecord, SweepRecord, decode
+from leasehold.protocol.transactions import every as every_of
 from leasehold.protocol.transactions import references
 from tests.model.etcd import Keys, Layout
 from tests.model.names import EPOCH, KEYS
@@ -106,7 +107,8 @@ class Ground(World):
             item = keys[self._records[one]] if one in self._records else None
             if item is not None and one not in found:
                 found.add(one)
-                waiting += references(record_of(item[0]))
+                for target in references(record_of(item[0])):
+                    waiting += [every for every in self.resources if target in {every, every_of(every)}]
         return frozenset(found)
 
     def incarnation(self, keys: Keys, resource: Resource) -> int:
@@ -154,6 +156,11 @@ class Ground(World):
             tombstone is None or tombstone[2] != remembers
         ):
             raise Violation(f"S9: the sweep of {resource.id} has lost its evidence")
+
+    def reset(self, keys: Keys, resource: Resource, how: str) -> None:
+        """Whatever a living holder does to a resource takes its tombstone away, and so does its end."""
+        if keys[self.layout.slot[KEYS.tombstone(resource)]] is not None:
+            raise Violation(f"S1: {resource.id} is {how}, and its tombstone stands as if nothing had been")
 
     def over(self, state: State) -> bool:
         return not any(state.keys[slot] is not None for slot in self._records.values())

@@ -93,7 +93,7 @@ class Intents(Collector):
         more = [INTENT, LISTED, SHARD]
         layout = Layout(KEYS, keys_of([X], [A, B], FAMILIES, more), UNSEEN)
         builders = {**holders.BUILDERS, **BUILDERS}
-        budget = budget or {"intends": 2, "attaches": 1, "creates": 1, "deletes": 1, "fences": 1}
+        budget = budget or {"intends": 2, "attaches": 1, "fences": 1}
         super().__init__(layout, builders, [X], [A, B], budget)
 
     def start(self) -> State:
@@ -162,6 +162,9 @@ class Intents(Collector):
             flight = Flight(name, X, (shard[1], 0, *revs), rest, "leader")
             yield from self.send(f"leader: {name}", state, flight)
         yield from self._sweeping_begins(state)
+        if self.may(scene, "condemns"):
+            stone = self.put(state.keys, KEYS.tombstone(X), b"{}")  # also one that is left from what was before
+            yield "x is condemned", self.moved(state, stone, self.spent(scene, "condemns"))
 
     def _resolving(self, state: State) -> list[tuple[str, tuple[int, ...], tuple[Any, ...]]]:
         intent, roster, item = self.at(state, INTENT), self.at(state, KEYS.roster(A)), self.at(state, KEYS.hold(X, A))
@@ -221,18 +224,25 @@ class Intents(Collector):
     def on_intend(self, state: State, keys: Keys, flight: Flight) -> Landed:
         if self.has(state, KEYS.sweep(X)):
             raise Violation("S1: a is granted an early hold on x while it is being swept")
+        self.reset(keys, X, "held early")
         if not self.alive(state.keys, A):
             raise Violation("S8: a is granted an early hold, and no beacon of its protects that")
         scene = state.scene._replace(more=state.scene.more._replace(intended=True))
         return scene._replace(sequence=(flight.rest[1], scene.sequence[1])), ()
 
+    def _let_go(self, state: State, keys: Keys) -> None:
+        if self.has(state, KEYS.hold(X, A)) and keys[self.layout.slot[KEYS.hold(X, A)]] is None:
+            self.reset(keys, X, "let go of early")
+
     def on_retract(self, state: State, keys: Keys, flight: Flight) -> Landed:
+        self._let_go(state, keys)
         return state.scene._replace(more=state.scene.more._replace(over=True)), ()
 
     def on_resolve(self, state: State, keys: Keys, flight: Flight) -> Landed:
         self._led(state, flight)
         if not self.has(state, INTENT):
             raise Violation("L3: an intent that is concluded already is resolved")
+        self.reset(keys, X, "recorded")
         return state.scene, ()
 
     def on_recorded(self, state: State, keys: Keys, flight: Flight) -> Landed:
@@ -241,6 +251,7 @@ class Intents(Collector):
 
     def on_dismiss(self, state: State, keys: Keys, flight: Flight) -> Landed:
         self._led(state, flight)
+        self._let_go(state, keys)
         # The time in which the call could be forwarded is over, unless it is intended anew.
         return state.scene._replace(more=state.scene.more._replace(intended=False)), ()
 
@@ -260,6 +271,7 @@ class Intents(Collector):
         self._led(state, flight)
         if self.incarnation(state.keys, X) == self.owned(state.scene, X) != 0:
             raise Violation("L6: x is forgotten as gone, and the owner has it")
+        self.reset(keys, X, "forgotten")
         return state.scene, ()
 
     def on_strike(self, state: State, keys: Keys, flight: Flight) -> Landed:
@@ -282,7 +294,7 @@ class Outlived(Intents):
     outlived = True
 
     def __init__(self) -> None:
-        super().__init__({"intends": 1, "creates": 0, "deletes": 1, "fences": 0})
+        super().__init__({"intends": 1, "creates": 1, "deletes": 1, "fences": 1, "condemns": 1})
 
 
 class Swept(Intents):

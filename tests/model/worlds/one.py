@@ -98,3 +98,12 @@ class Crowd(Careless):
             return super()._sweeping(*args)
         finally:
             tx.MAX_COMPARED_HOLDERS = limit
+
+
+class Repeated(OneResource):
+    title = "one resource: what the control plane writes arrives late and twice, the owner refuses"
+    late = frozenset({"prepare", "send", "note", "abort", "finish"})
+    repeats = refuses = True
+
+    def __init__(self) -> None:
+        super().__init__({"creates": 1, "acquires": 1})

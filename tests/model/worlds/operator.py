@@ -77,7 +77,7 @@ class Operator(OneResource):
 class LostKeys(Operator):
     title = "keys of etcd are lost, one at a time, beside decisions that arrive late"
     careless = True
-    late = frozenset({"condemn", "prepare", "send"})
+    late = frozenset({"condemn", "prepare", "send", "revive"})
 
     def __init__(self) -> None:
         OneResource.__init__(self, {"losses": 1})

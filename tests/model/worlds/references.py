@@ -6,6 +6,7 @@ back, somebody registers what refers, the app deletes it again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from leasehold.control_plane.core.cycles import ripe_together, unheld_together
@@ -50,8 +51,8 @@ class Referring(Collector):
     refers = {Z: (Y,)}
     ids: tuple[Resource, ...] = (Y, Z)
 
-    def __init__(self, budget: dict[str, int] | None = None) -> None:
-        layout = Layout(KEYS, keys_of(self.ids, [A, B], FAMILIES, [EPOCH, ARMED, SHARD]), UNSEEN)
+    def __init__(self, budget: dict[str, int] | None = None, more: Sequence[bytes] = ()) -> None:
+        layout = Layout(KEYS, keys_of(self.ids, [A, B], FAMILIES, [EPOCH, ARMED, SHARD, *more]), UNSEEN)
         budget = budget or {"creates": 2, "deletes": 1}
         super().__init__(layout, {**holders.BUILDERS, **collector.BUILDERS}, self.ids, [A, B], budget)
 
@@ -76,6 +77,19 @@ class Referring(Collector):
         yield from self.epochs("leader", state)
         for one in self.ids:
             yield from self.decisions("leader", one, state)
+
+
+class ReferringToAll(Referring):
+    title = "a resource that another comes to need, as it needs everything of that type"
+    refers = {Z: (tx.every(Y),)}
+    ids = (Y, Z)
+
+    def __init__(self) -> None:
+        super().__init__({"creates": 1, "deletes": 1}, [KEYS.ref(tx.every(Y), Z), KEYS.sweep(tx.every(Y))])
+
+    def granted_while(self, keys: Keys, resource: Resource) -> frozenset[Resource]:
+        """Which of them it needs, nobody knows: one that is being swept already is not waited for."""
+        return frozenset({resource})
 
 
 # --- cycles -------------------------------------------------------------------------------------------------------
@@ -126,7 +140,7 @@ def _abort(flight: Flight) -> Txn:
 
 
 class Cycle(Referring):
-    title = "a cycle of two"
+    title = "a cycle of two: held again, the owner refuses"
     late = frozenset({"condemn cycle", "prepare cycle"})
     refers = {X: (Y,), Y: (X,)}
     ids = (X, Y)
@@ -239,3 +253,18 @@ class Cycle(Referring):
             raise Violation(f"order: {flight.about.id} is sent before {', '.join(ahead)} is gone")
         return super().on_send(state, keys, flight)
 
+
+class CycleComesBack(Cycle):
+    title = "a cycle of two: a holder comes back, the owner refuses"
+    late = frozenset({"condemn cycle", "prepare cycle", "abort"})
+
+    def __init__(self) -> None:
+        super().__init__({"attaches": 1})
+
+
+class CycleBreaks(Cycle):
+    title = "a cycle of two: held again, and one of it deleted by the app"
+    refuses = False
+
+    def __init__(self) -> None:
+        super().__init__({"acquires": 1, "deletes": 1})

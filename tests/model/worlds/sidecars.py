@@ -21,7 +21,7 @@ UNSEEN = (Family.REFS, Family.NOTICES)
 class Late(Holders):
     title = "registrations and forgettings that arrive late and twice, while the id is used again"
     late = frozenset({"acquire", "release", "register", "forget"})
-    budget_of: dict[str, int] = {"creates": 2, "deletes": 1, "acquires": 1, "copies": 1}
+    budget_of: dict[str, int] = {"creates": 2, "deletes": 1, "acquires": 1, "copies": 1, "condemns": 1}
 
     def __init__(self) -> None:
         layout = Layout(KEYS, keys_of([X], [A], (Family.RESOURCES, Family.TOMBSTONES, Family.SWEEPS)), UNSEEN)
@@ -39,6 +39,9 @@ class Late(Holders):
         yield from self.releases(A, state)
         yield from self.deletes(A, X, state)
         yield from self.arrivals(state)
+        if self.may(state.scene, "condemns") and self.has(state, KEYS.record(X)):
+            condemned = self.put(state.keys, KEYS.tombstone(X), b"{}")
+            yield "x is condemned", self.moved(state, condemned, self.spent(state.scene, "condemns"))
 
     def over(self, state: State) -> bool:
         return not state.scene.told
@@ -46,7 +49,7 @@ class Late(Holders):
 
 class LateHolds(Late):
     title = "acquires and releases that arrive late and twice"
-    budget_of = {"acquires": 2, "copies": 1}
+    budget_of = {"acquires": 2, "copies": 1, "condemns": 1}
 
     def start(self) -> State:
         keys = [(KEYS.beacon(A), BOOT.encode()), (KEYS.roster(A), b"{}"), (KEYS.record(X), encode(record(1)))]
