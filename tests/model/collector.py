@@ -17,86 +17,23 @@ from leasehold.protocol import transactions as tx
 from leasehold.protocol.names import Holder, LeaseId, Resource, Revision
 from leasehold.protocol.records import (
     EpochRecord,
-    GraveRecord,
     ResourceRecord,
     ShardRecord,
     SweepRecord,
     SweepState,
-    TombstoneRecord,
     decode,
     encode,
 )
-from leasehold.protocol.store import KeyValue, Txn
+from leasehold.protocol.store import KeyValue
+from tests.model.decisions import DONE
 from tests.model.etcd import Keys
 from tests.model.holders import Holders, Landed
 from tests.model.names import ARMED, EPOCH, GRACE, KEYS, SHARD, short
 from tests.model.scene import Scene, hold_of, record_of, sweep_of
 from tests.model.world import Flight, State, Steps, Violation
 
-OPEN, DONE = EpochRecord(1, 1), EpochRecord(1, 1, True)
 REVIVES = frozenset({"held", "restless", "referenced", "unaccounted", "other-incarnation", "broken-cycle"})
 ATTEMPTS = 2
-
-
-def authority(flight: Flight) -> tx.Authority:
-    return tx.Authority(0, Revision(flight.revs[0]), Revision(flight.revs[1]))
-
-
-def facts(flight: Flight, others: int) -> tx.Unheld:
-    """What a decision rests on. ``others``: how many revisions stand before those of the holds."""
-    assert flight.about is not None
-    holders, sources = flight.rest[:2]
-    pairs = zip(flight.revs[others::2], flight.revs[others + 1 :: 2], strict=True)
-    holds = [
-        tx.HoldFound(holder, Revision(mod), released, Revision(roster))
-        for (holder, released), (mod, roster) in zip(holders, pairs, strict=True)
-    ]
-    return tx.Unheld(flight.about, Revision(flight.revs[3]), Revision(flight.revs[2]), holds, sources)
-
-
-def _condemn(flight: Flight) -> Txn:
-    return tx.condemn(KEYS, authority(flight), facts(flight, 4), TombstoneRecord(flight.rest[2], "unheld", 0))
-
-
-def _prepare(flight: Flight) -> Txn:
-    found = facts(flight, 7)
-    tombstone, create, mod = (Revision(rev) for rev in flight.revs[4:7])
-    epoch = tx.EpochFound(GRACE, 1, EPOCH, create, mod, DONE)
-    sweep = SweepRecord(SweepState.PREPARED, flight.rest[2], 0, 0, tombstone, "1s/1", found.holders)
-    return tx.prepare(KEYS, authority(flight), found, tombstone, epoch, sweep)
-
-
-def _with_sweep(flight: Flight) -> Txn:
-    assert flight.about is not None
-    sweep = msgspec.structs.replace(decode(SweepRecord, flight.rest[0]), tombstone_revision=flight.revs[3])
-    write = tx.send if flight.name == "send" else tx.note
-    looked = {"looked": Revision(flight.revs[4])} if flight.name == "send" else {}
-    return write(KEYS, authority(flight), flight.about, Revision(flight.revs[2]), sweep, **looked)
-
-
-def _finish(flight: Flight) -> Txn:
-    assert flight.about is not None
-    known = decode(ResourceRecord, flight.rest[0])
-    grave = GraveRecord(known.incarnation, "gone")
-    return tx.finish(KEYS, authority(flight), flight.about, Revision(flight.revs[2]), known, grave, LeaseId(0))
-
-
-def _of_one_key(flight: Flight) -> Txn:
-    assert flight.about is not None
-    write = tx.abort if flight.name == "abort" else tx.revive
-    return write(KEYS, authority(flight), flight.about, Revision(flight.revs[2]))
-
-
-def _close(flight: Flight) -> Txn:
-    epoch = tx.EpochFound(GRACE, 1, EPOCH, Revision(flight.revs[2]), Revision(flight.revs[3]), OPEN)
-    return tx.close_epoch(KEYS, authority(flight), epoch, DONE)
-
-
-BUILDERS = {
-    "condemn": _condemn, "prepare": _prepare, "send": _with_sweep, "note": _with_sweep, "finish": _finish,
-    "abort": _of_one_key, "revive": _of_one_key, "close epoch": _close,
-    "open epoch": lambda flight: tx.open_epoch(KEYS, authority(flight), GRACE, 1, OPEN),
-}  # fmt: skip
 
 
 class Collector(Holders):
@@ -151,7 +88,9 @@ class Collector(Holders):
         epoch = self.at(state, EPOCH)
         if epoch is None:
             if any(self.has(state, KEYS.tombstone(one)) for one in self.resources):
-                yield from self.send(f"{leader}: open an epoch", state, Flight("open epoch", None, (fence, 0), (), leader))
+                yield from self.send(
+                    f"{leader}: open an epoch", state, Flight("open epoch", None, (fence, 0), (), leader)
+                )
         elif b"true" not in epoch[0]:
             flight = Flight("close epoch", None, (fence, 0, epoch[1], epoch[2]), (), leader)
             yield from self.send(f"{leader}: a whole grace is over", state, flight)
@@ -222,7 +161,9 @@ class Collector(Holders):
             # What is beyond the second attempt is like the second. One of those on its way is enough.
             sent = msgspec.structs.replace(sweep, state=SweepState.SENT, attempt=min(sweep.attempt + 1, ATTEMPTS))
             # One that came back would end it here; ``send`` has to see to it for what happens later.
-            looked = 1 if not tx.needs_a_look(sweep) else self.newest(state) if self._quiet(state, sweep, item[3]) else 0
+            looked = (
+                1 if not tx.needs_a_look(sweep) else self.newest(state) if self._quiet(state, sweep, item[3]) else 0
+            )
             if looked or sent.attempt > 1:
                 options.append(Flight("send", resource, (*revs, item[3], looked), (encode(sent),), leader))
         if sweep.attempt == 0:
@@ -252,7 +193,9 @@ class Collector(Holders):
 
     def _decided(self, name: str, revs: tuple[int, ...], found: Condemnable | Ripe, leader: str) -> Flight:
         facts = found.facts
-        more = (found.tombstone, found.epoch.create_revision, found.epoch.mod_revision) if isinstance(found, Ripe) else ()
+        more = (
+            (found.tombstone, found.epoch.create_revision, found.epoch.mod_revision) if isinstance(found, Ripe) else ()
+        )
         pairs = [rev for hold in facts.holds for rev in (hold.mod_revision, hold.roster)]
         holders = tuple((hold.holder, hold.released) for hold in facts.holds)
         rest = (holders, tuple(facts.sources), found.record.incarnation)
@@ -267,7 +210,10 @@ class Collector(Holders):
                 if item is not None
             }
             evidence = read_evidence(KEYS, resource, Revision(1), found, found.get(ARMED))
-            known = evidence, unheld(evidence) if evidence.tombstone is None else ripe(evidence, lambda _: _epochs(found))
+            known = (
+                evidence,
+                unheld(evidence) if evidence.tombstone is None else ripe(evidence, lambda _: _epochs(found)),
+            )
             self._verdicts[keys, resource] = known
         return known
 

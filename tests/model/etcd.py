@@ -154,7 +154,8 @@ def _run(program: Program, keys: Keys, after: list[Item | None], without: frozen
     if failing:
         if tried is not None:
             tried(frozenset(failing))
-        return bool(program.failure) and all([_run(one, keys, after, without, tried) for one in program.failure])
+        outcomes = [_run(one, keys, after, without, tried) for one in program.failure]  # all of them run
+        return bool(outcomes) and all(outcomes)
     done = True
     for one in program.success:
         if isinstance(one, Program):

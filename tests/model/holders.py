@@ -7,6 +7,8 @@ not know it, and goes on trying.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.names import Boot, Holder, LeaseId, Resource, Revision
 from leasehold.protocol.store import Txn
@@ -57,7 +59,7 @@ class Holders(Ground):
     late: frozenset[str] = frozenset()
     repeats = False
     """Whether what is on its way may arrive more than once."""
-    refers: dict[Resource, tuple[Resource, ...]] = {}
+    refers: ClassVar[dict[Resource, tuple[Resource, ...]]] = {}
 
     # --- sending ----------------------------------------------------------------------------------------------------
 

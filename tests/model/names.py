@@ -19,7 +19,6 @@ from leasehold.protocol.names import (
 from leasehold.protocol.records import ArmedRecord, HolderKind, HoldRecord, ResourceRecord, RosterRecord, encode
 
 
-
 class Remembering(Keyspace):
     """The product's keyspace; the few keys of a model are asked for by the million."""
 

@@ -58,7 +58,9 @@ def judged(worlds: list[Searched], left_out: tuple[str, ...], limit: int = 2_000
     """
     together = frozenset(left_out)
     seen = 0
-    begin = [(sum(len(states) for labels, states in one.found.refused.items() if labels <= together), one) for one in worlds]
+    begin = [
+        (sum(len(states) for labels, states in one.found.refused.items() if labels <= together), one) for one in worlds
+    ]
     for count, one in sorted(begin, key=lambda pair: pair[0]):
         if count:
             result = without(one.found, together, limit)
@@ -66,3 +68,14 @@ def judged(worlds: list[Searched], left_out: tuple[str, ...], limit: int = 2_000
                 return Judged(" + ".join(left_out), one.name, result)
             seen += result.states
     return Judged(" + ".join(left_out), "", Counterexample((), seen))
+
+
+def backed(worlds: list[Searched], guard: str, backing: tuple[str, ...]) -> Judged | None:
+    """A counterexample without the guard and its backing, in a world where nothing breaks without the backing alone."""
+    for one in worlds:
+        together = without(one.found, (guard, *backing), 2_000)
+        if together.steps:
+            alone = without(one.found, backing, 2_000)
+            if not alone.steps or len(alone.steps) > len(together.steps):
+                return Judged(" + ".join((guard, *backing)), one.name, together)
+    return None

@@ -1,7 +1,7 @@
 """What is true outside of etcd, and the worlds' common ground: who holds what, and the laws about it.
 
-S1 is judged by whom a living hold leads to (``held``), now and since the epoch opened (``Scene.reached``); S8 and S9 are
-looked at in every state. None of it is read by a step to decide anything.
+S1 is judged by whom a living hold leads to (``held``), now and since the epoch opened (``Scene.reached``); S8 and S9
+are looked at in every state. None of it is read by a step to decide anything.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Ground(World):
         self.resources, self.holders = tuple(resources), tuple(holders)
         self.budgets, self.budget = {name: n for n, name in enumerate(budget)}, tuple(budget.values())
         slot = layout.slot
-        self._beacons = [slot[KEYS.beacon(holder)] for holder in holders]
+        self._beacons = [slot[KEYS.beacon(holder)] for holder in holders if KEYS.beacon(holder) in slot]
         self._records = {one: slot[KEYS.record(one)] for one in resources}
         self._holds = [
             (n, one, slot[KEYS.hold(one, holder)])
@@ -148,12 +148,14 @@ class Ground(World):
         for resource, slot in self.sweeps.items():
             sweep = keys[slot]
             if sweep is not None:
-                self._evidence(keys, resource, sweep_of(sweep[0]), sweep[3])
+                self.evidence(keys, resource, sweep_of(sweep[0]), sweep[3])
 
-    def _evidence(self, keys: Keys, resource: Resource, sweep: SweepRecord, remembers: int) -> None:
+    def evidence(self, keys: Keys, resource: Resource, sweep: SweepRecord, remembers: int) -> None:
         record, tombstone = keys[self._records[resource]], keys[self.layout.slot[KEYS.tombstone(resource)]]
-        if record is None or record_of(record[0]).incarnation != sweep.incarnation or (
-            tombstone is None or tombstone[2] != remembers
+        if (
+            record is None
+            or record_of(record[0]).incarnation != sweep.incarnation
+            or (tombstone is None or tombstone[2] != remembers)
         ):
             raise Violation(f"S9: the sweep of {resource.id} has lost its evidence")
 

@@ -89,7 +89,7 @@ class World:
         raise NotImplementedError
 
     def outdated(self, flight: Flight, keys: Keys) -> Flight:
-        """The same, with 1 for every revision that is only compared for equality and has passed: it never comes back."""
+        """The same, with 1 for every revision only compared for equality that has passed: it never comes back."""
         return flight
 
     # --- for worlds ---------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
-"""A creating call whose holder may die at any moment: intended, forwarded, registered, retracted; and what the resolver,
-the inventory and the roster's keeper make of what is left, deciding early and writing late.
+"""A creating call whose holder may die at any moment: intended, forwarded, registered, retracted; and what the
+resolver, the inventory and the roster's keeper make of what is left, deciding early and writing late.
 
-Assumed: a call that nobody's beacon stands behind any more, and that left nothing at the owner, will not create anything
-later (the product waits: ``lookup.after``); what was created and is gone is not registered any more; and a record that is
-there when an intent is concluded is of what the call created, not of a namesake's earlier incarnation.
+Assumed: a call that nobody's beacon stands behind any more, and that left nothing at the owner, will not create
+anything later (the product waits: ``lookup.after``); what was created and is gone is not registered any more; and a
+record that is there when an intent is concluded is of what the call created, not of an earlier incarnation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from leasehold.protocol.names import Holder, Revision
 from leasehold.protocol.records import HoldRecord, IntentRecord, ShardRecord, SweepRecord, SweepState, encode
 from leasehold.protocol.store import Txn
 from tests.model import holders
-from tests.model.collector import Collector, authority
+from tests.model.collector import Collector
+from tests.model.decisions import authority
 from tests.model.etcd import BATCH, NEW, Keys, Layout
 from tests.model.holders import Landed
 from tests.model.names import BOOT, CALL, KEYS, ROSTER, SHARD, A, B, X, hold, record
@@ -131,9 +132,12 @@ class Intents(Collector):
             yield "a's call creates nothing", self._with_call(state, scene, call._replace(forwarded=True))
             if not scene.owner[0]:
                 made = scene.made + 1
-                created = self.owning(scene, X, made)._replace(made=made, unregistered=scene.unregistered | {(A, X, made)})
-                yield f"a's call creates incarnation {made}", self._with_call(
-                    state, created, call._replace(forwarded=True, made=made)
+                created = self.owning(scene, X, made)._replace(
+                    made=made, unregistered=scene.unregistered | {(A, X, made)}
+                )
+                yield (
+                    f"a's call creates incarnation {made}",
+                    self._with_call(state, created, call._replace(forwarded=True, made=made)),
                 )
         if call.forwarded and not call.made:
             item = self.at(state, KEYS.hold(X, A))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.names import LeaseId, Resource
 from leasehold.protocol.records import ShardRecord, encode
-from tests.model.collector import authority
+from tests.model.decisions import authority
 from tests.model.etcd import Keys
 from tests.model.holders import Landed
 from tests.model.names import ARMED, ARMED_VALUE, BOOT, KEYS, ROSTER, SHARD, A, B, X, hold, record
@@ -50,10 +50,9 @@ class Leaders(OneResource):
         yield from self._fence(state)
 
     def _fence(self, state: State) -> Steps:
-        if self.has(state, SHARD):
-            if self.may(state.scene, "takeovers"):
-                lost = self.put(state.keys, SHARD, None)
-                yield "the first loses its lease", self.moved(state, lost, self.spent(state.scene, "takeovers"))
+        if self.has(state, SHARD) and self.may(state.scene, "takeovers"):
+            lost = self.put(state.keys, SHARD, None)
+            yield "the first loses its lease", self.moved(state, lost, self.spent(state.scene, "takeovers"))
         yield from self.send("second claims", state, Flight("claim", None, (), (), SECOND))
 
     def _options(self, leader: str, resource: Resource, state: State) -> list[Flight]:

@@ -7,7 +7,7 @@ from typing import Any
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.records import ShardRecord, encode
-from tests.model import collector, holders
+from tests.model import decisions, holders
 from tests.model.collector import Collector
 from tests.model.etcd import Layout, Program
 from tests.model.names import ARMED, ARMED_VALUE, BOOT, EPOCH, KEYS, ROSTER, SHARD, A, B, X
@@ -26,7 +26,7 @@ class OneResource(Collector):
 
     def __init__(self, budget: dict[str, int]) -> None:
         layout = Layout(KEYS, keys_of([X], [A, B], self.families, [EPOCH, ARMED, SHARD]), UNSEEN)
-        super().__init__(layout, {**holders.BUILDERS, **collector.BUILDERS}, [X], [A, B], budget)
+        super().__init__(layout, {**holders.BUILDERS, **decisions.BUILDERS}, [X], [A, B], budget)
 
     def start(self) -> State:
         """Armed, led, both holders attached."""

@@ -1,4 +1,4 @@
-"""The brake and the operator's hand: trip, arm, pin, unpin and restore, at any moment beside decisions made long ago."""
+"""The brake and the operator's hand: trip, arm, pin, unpin, restore, at any moment beside decisions of long ago."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class Operator(OneResource):
             yield from self.send("the operator: unpin", state, Flight("unpin", X, (), (), "operator"))
 
     def land(self, state: State, flight: Flight, others: tuple[Flight, ...]) -> State | None:
-        void = {"trip": {"condemn", "prepare", "send"}, "restore": {"prepare"}, "unpin": {"prepare"}}.get(flight.name, ())
+        void = {"trip": {"condemn", "prepare", "send"}, "restore": {"prepare"}, "unpin": {"prepare"}}.get(
+            flight.name, ()
+        )
         doubted = tuple(one._replace(doubted=True) if one.name in void else one for one in others)
         return super().land(state, flight, doubted)
 
@@ -94,6 +96,12 @@ class LostKeys(Operator):
                 if self.has(state, key) and not evidence:
                     called = key.decode().split("/", 4)[4]
                     yield f"{called} is lost", self.moved(state, self.put(state.keys, key, None), scene)
+
+    def beside(self, flight: Flight, state: State) -> tuple[Flight, ...] | None:
+        """What was decided stays on its way beside what is decided later."""
+        if flight in state.flying:
+            return None
+        return tuple(one for one in state.flying if one.name != flight.name or one.name == "DELETE")
 
     def over(self, state: State) -> bool:
         return super().over(state) or not self.may(state.scene, "losses")  # what is lost keeps it for ever: S4
