@@ -159,6 +159,14 @@ async def test_a_dismissal_leaves_a_hold_that_holds_something(protocol: Protocol
     assert not await protocol.revision(protocol.keys.intent(A, CALL))
 
 
+async def test_nothing_is_dismissed_of_a_holder_that_was_back_for_a_moment(protocol: Protocol) -> None:
+    """Found by the model: it may have made the call while it was back."""
+    it = await crashed(protocol)
+    await put(protocol, protocol.keys.roster(A))
+    assert not (await protocol.run(it.dismiss())).succeeded
+    assert await protocol.revision(protocol.keys.intent(A, CALL))
+
+
 async def test_a_service_may_be_alive_when_what_it_intended_is_resolved(protocol: Protocol) -> None:
     it = await crashed(protocol)
     await protocol.attach()

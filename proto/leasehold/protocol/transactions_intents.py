@@ -83,14 +83,21 @@ def recorded(keys: Keyspace, by: Authority, intent: IntentFound, resource: Resou
 def dismiss(
     keys: Keyspace, by: Authority, intent: IntentFound, resource: Resource | None, held: Revision = Revision(0)
 ) -> Txn:
-    """The owner said, twice, that the call created nothing: IF fence; intent unchanged; beacon absent (unless outlived)
-    THEN delete the intent, and its early hold if that is as seen at ``held`` and holds nothing that is recorded."""
+    """The owner said, twice, that the call created nothing: IF fence; intent unchanged; beacon absent and roster
+    unchanged (unless outlived) THEN delete the intent, and its early hold if that is as seen at ``held`` and holds
+    nothing that is recorded.
+
+    A holder that was back for a moment may have made the call meanwhile: its roster entry tells.
+    """
     then: list[Operation] = [Delete(_key(keys, intent))]
     if resource is not None and held:
         hold = keys.hold(resource, intent.holder)
         early = (unchanged(hold, held), absent(keys.record(resource)))
         then.append(Txn(early, (Delete(hold), Delete(keys.tombstone(resource)))))
-    return Txn(_over(keys, by, intent), then)
+    compares = _over(keys, by, intent)
+    if not intent.outlived:
+        compares.append(unchanged(keys.roster(intent.holder), _seen(intent.roster)))
+    return Txn(compares, then)
 
 
 def suspect(keys: Keyspace, by: Authority, intent: IntentFound, record: IntentRecord) -> Txn:
