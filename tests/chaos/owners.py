@@ -19,9 +19,11 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from tests.chaos.history import COLLECTOR, STRANGER, Call, Leftover
+from tests.chaos.history import COLLECTOR, OTHER_COLLECTOR, STRANGER, Call, Leftover
 
 HOST = "127.0.0.1"
+COLLECTORS = {"yes": COLLECTOR, "other": OTHER_COLLECTOR}
+"""By the credentials they show."""
 TIMEOUT_SECONDS = 2.0
 """How long the collector waits for an owner, as its document says."""
 
@@ -50,6 +52,8 @@ class Mood(StrEnum):
 class _Thing:
     uid: str
     who: str
+    key: str = ""
+    """The idempotency key of the call that made it."""
 
 
 @dataclass(slots=True)
@@ -122,7 +126,7 @@ class Owner:
         arrival = self._arrival(request, identity)
         if identity in self.things:
             return self._answer(arrival, 409)
-        thing = self.things[identity] = _Thing(uuid4().hex, arrival.who)
+        thing = self.things[identity] = _Thing(uuid4().hex, arrival.who, request.headers.get("Idempotency-Key", ""))
         arrival.uid = thing.uid
         if self.mood is Mood.CUTS_CREATIONS and self.random.random() < 0.5:
             self.moody += 1
@@ -202,8 +206,8 @@ class Owner:
     # --- the ledger -----------------------------------------------------------------------------------------------
 
     def _arrival(self, request: web.Request, identity: str) -> _Arrival:
-        headers = request.headers
-        who = COLLECTOR if "X-Collector" in headers else f"program:{headers.get('X-Program', '?')}"
+        collector, program = request.headers.get("X-Collector"), request.headers.get("X-Program", "?")
+        who = f"program:{program}" if collector is None else COLLECTORS.get(collector, "collector:?")
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
         caller = self.callers.get(peer[1], "") if peer else ""
         return _Arrival(identity, request.method, who, self._number(), time.monotonic(), caller=caller)
@@ -223,7 +227,9 @@ class Owner:
             return web.Response(status=204)
         if status in {200, 201}:
             headers["ETag"] = f'"{arrival.uid}"'
-        return web.json_response({"id": arrival.id, "uid": arrival.uid}, status=status, headers=headers)
+        thing = self.things.get(arrival.id)
+        shown = {"id": arrival.id, "uid": arrival.uid, "key": thing.key if thing else ""}
+        return web.json_response(shown, status=status, headers=headers)
 
     def _cut(self, request: web.Request, arrival: _Arrival, effect: str) -> web.StreamResponse:
         self._note(arrival, 0, effect)

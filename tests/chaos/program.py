@@ -24,7 +24,10 @@ from urllib.parse import quote
 KEPT = 12
 """How many it holds at most of its own."""
 AUDITED = 0.3
-NAMES = 16
+TIMED_KEPT = 6
+"""Of what ends by itself: how much it still uses now and then."""
+HOLDERS = {"blobs": "%40{name}~", "files": "%40{name}~", "notes": "/crowd%21", "teams": "/crowd"}
+"""How the key of a hold ends that keeps something of this owner: a process's, a timer's, a service's."""
 TROUBLE = (OSError, http.client.HTTPException, ValueError)
 
 
@@ -36,14 +39,17 @@ class Program:
         self.board = Path(told["board"])
         self.log = Path(told["log"]).open("a", buffering=1)  # noqa: SIM115 - open for life
         self.random = random.Random(told["seed"])
+        self.names = told["names"]
+        self.ends = time.monotonic() + told["lasts"]
         self.mine: list[tuple[str, str, str]] = []
+        self.timed: list[tuple[str, str, str]] = []
         self.connections: dict[str, http.client.HTTPConnection] = {}
         self.ended = False
 
     def run(self) -> None:
         self.note("began", pid=os.getpid())
-        doing = [self.create] * 4 + [self.share] * 3 + [self.use] * 2 + [self.delete]
-        while not self.ended:
+        doing = [self.create] * 6 + [self.share] * 3 + [self.use] * 3 + [self.delete]
+        while not self.ended and time.monotonic() < self.ends:
             with contextlib.suppress(*TROUBLE):
                 self.random.choice(doing)()
             time.sleep(self.random.uniform(0.2, 1.8) * self.pause)
@@ -56,20 +62,25 @@ class Program:
             self.delete()
             return
         asked = time.monotonic()
-        if self.random.random() < 0.6:
-            owner, answer = "blobs", self.call("blobs", "POST", "/v1/blobs")
+        owner = self.random.choice(["blobs"] * 5 + ["files"] * 4 + ["notes"] * 2 + ["teams"])
+        if owner == "files":
+            answer = self.call("files", "PUT", f"/v1/files/{quote(self.random.choice(self.names), safe='')}")
         else:
-            name = f"n{self.random.randrange(NAMES)}"
-            owner, answer = "files", self.call("files", "PUT", f"/v1/files/{name}")
+            answer = self.call(owner, "POST", f"/v1/{owner}")
         told = time.monotonic()
         if answer and answer["status"] == 201:
-            self.mine.append((owner, answer["id"], answer["uid"]))
+            made = (owner, answer["id"], answer["uid"])
+            if owner == "notes":
+                self.timed = [*self.timed, made][-TIMED_KEPT:]
+            else:
+                self.mine.append(made)
             self.told("created", owner, answer, asked, told)
             self.publish()
 
     def use(self) -> None:
-        if self.mine:
-            self.get(*self.random.choice(self.mine)[:2])
+        known = [*(one for one in self.mine if one[0] != "teams"), *self.timed]
+        if known:
+            self.get(*self.random.choice(known)[:2])
 
     def share(self) -> None:
         """Use what somebody else made."""
@@ -81,7 +92,7 @@ class Program:
 
     def get(self, owner: str, identity: str) -> None:
         asked = time.monotonic()
-        answer = self.call(owner, "GET", f"/v1/{owner}/{identity}")
+        answer = self.call(owner, "GET", f"/v1/{owner}/{quote(identity, safe='')}")
         told = time.monotonic()
         if answer and answer["status"] == 200:
             self.told("used", owner, answer, asked, told)
@@ -94,7 +105,7 @@ class Program:
         owner, identity, uid = self.mine.pop(self.random.randrange(len(self.mine)))
         self.publish()
         self.note("lets-go", owner=owner, id=identity, uid=uid)
-        self.call(owner, "DELETE", f"/v1/{owner}/{identity}", {"If-Match": f'"{uid}"'})
+        self.call(owner, "DELETE", f"/v1/{owner}/{quote(identity, safe='')}", {"If-Match": f'"{uid}"'})
 
     # --- how ------------------------------------------------------------------------------------------------------
 
@@ -139,13 +150,14 @@ class Program:
             return "sweeping"
         if not record:
             return "absent"
-        own = [one for one in held if f"%40{self.name}~" in base64.b64decode(one["key"]).decode()]
+        whose = HOLDERS[owner].format(name=self.name)
+        own = [one for one in held if whose in base64.b64decode(one["key"]).decode()]
         holding = any(not json.loads(base64.b64decode(one["value"])).get("released") for one in own)
         return "held" if holding else "recorded"
 
     def publish(self) -> None:
         path = self.board / f"{self.name}.json"
-        path.with_suffix(".new").write_text(json.dumps(self.mine))
+        path.with_suffix(".new").write_text(json.dumps([one for one in self.mine if one[0] != "teams"]))
         path.with_suffix(".new").replace(path)
 
     def note(self, event: str, **more: object) -> None:

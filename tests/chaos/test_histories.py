@@ -6,7 +6,7 @@ import ast
 from dataclasses import replace
 from pathlib import Path
 
-from tests.chaos.beliefs import beliefs_of
+from tests.chaos.beliefs import Promises, beliefs_of
 from tests.chaos.history import Belief, Ending, Fault, Leftover, Life, load, save
 from tests.chaos.judgement import Result, result_of, why_invalid
 from tests.chaos.laws import judge
@@ -56,14 +56,16 @@ def test_what_was_created_is_held_until_it_is_let_go_or_the_program_ends() -> No
     life = Life("p1", 0.0, 50.0, "crash")
     lets_go = {"event": "lets-go", "owner": "blobs", "id": "b1", "uid": "u1", "at": 20.0}
     created = told("created", 10.0)
-    assert beliefs_of(life, [created], 3.0) == [Belief("p1", "blobs", "b1", "u1", 10.1, 50.0, "created")]
-    assert beliefs_of(life, [created, lets_go], 3.0) == [Belief("p1", "blobs", "b1", "u1", 10.1, 20.0, "created")]
+    assert beliefs_of(life, [created], Promises(3.0)) == [Belief("p1", "blobs", "b1", "u1", 10.1, 50.0, "created")]
+    assert beliefs_of(life, [created, lets_go], Promises(3.0)) == [
+        Belief("p1", "blobs", "b1", "u1", 10.1, 20.0, "created")
+    ]
 
 
 def test_what_was_used_is_held_for_the_idle_time_after_the_last_use() -> None:
     life = Life("p1", 0.0, 50.0, "crash")
     uses = [told("used", 10.0), told("used", 12.0), told("used", 30.0), told("used", 49.0)]
-    assert [(belief.since, belief.until) for belief in beliefs_of(life, uses, 3.0)] == [
+    assert [(belief.since, belief.until) for belief in beliefs_of(life, uses, Promises(3.0))] == [
         (10.1, 15.0),
         (30.1, 33.0),
         (49.1, 50.0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from zlib import crc32
 
-from tests.chaos.history import Call, Fault, History, Leftover, Told
+from tests.chaos.history import OTHER_COLLECTOR, Call, Fault, History, Leftover, Told
 from tests.chaos.judgement import Result, result_of
 from tests.chaos.laws import judge
 from tests.chaos.story import BLOB, FENCE, FILE, GRACE, HOLDER, Story, lawful
@@ -30,7 +30,7 @@ def test_a_lawful_history_is_not_condemned_and_every_law_is_judged() -> None:
     history.ending = replace(history.ending, attached_revision=4, living=("p1",))
     judgements = judge(history)
     assert [one.violations for one in judgements if one.violations] == []
-    assert [one.law for one in judgements if not one.facts] == []
+    assert [one.law for one in judgements if not one.facts] == ["S10", "L2", "L5"], "which need more than that"
     assert result_of(history, judgements) is Result.HOLDS
 
 
@@ -370,3 +370,70 @@ def test_a_part_that_ends_by_itself_is_condemned() -> None:
     history = lawful().history
     history.falls.append("p1-sidecar: AttributeError")
     assert violated(history) == {"up"}
+
+
+# --- S10, L2 and L5 ---------------------------------------------------------------------------------------------
+
+
+def beside_another_tenant() -> Story:
+    story = lawful()
+    story.other_makes("files", "o1")
+    return story
+
+
+def test_s10_condemns_keys_about_what_a_tenant_never_made_and_keys_of_no_tenant() -> None:
+    history = beside_another_tenant().history
+    assert violated(history) == set()
+    for key in (
+        "other/holds/blobs/blob/b1/crowd",
+        "chaos/control/%61rmed",
+        "chaos/resources/files/file/o1",
+        "third/beacons/x",
+    ):
+        story = beside_another_tenant()
+        story.write(f"/leasehold/1/{key}")
+        assert violated(story.history) == {"S10"}, key
+
+
+def test_s10_condemns_a_delete_with_the_credentials_of_another_tenant() -> None:
+    story = beside_another_tenant()
+    story.other_makes("files", "o2")
+    [*_, made] = story.history.others
+    story.history.others.append(replace(made, id="f1", method="DELETE", who=OTHER_COLLECTOR, effect="removed"))
+    assert violated(story.history) == {"S10"}
+
+
+def lost_news(found: bool) -> History:
+    story = abandoned_blob()
+    key = next(event.key for event in story.history.events if "/tombstones/" in event.key)
+    lost = {"lost": [key], "plane": "a", "found_by_a_scan": found}
+    story.history.faults.append(Fault("lose-watch-events", story.now - 1, story.now + 30, found, lost))
+    story.wait(20)
+    if found:
+        story.grace()
+        story.prepare()
+    story.wait(200)
+    return story.end()
+
+
+def test_l2_condemns_what_was_never_looked_at_again_when_its_news_were_lost() -> None:
+    assert violated(lost_news(found=True)) == set()
+    assert violated(lost_news(found=False)) == {"L2"}
+
+
+def beside_a_hurt_owner(waits: float) -> History:
+    story = abandoned_blob()
+    story.grace()
+    story.history.faults.append(Fault("owner-slow", story.now - 5, story.now + 60, True, {"owner": "files"}))
+    for n in range(3):
+        resource = ("blobs", "blob", f"w{n}")
+        story.create(resource)
+        story.put("sweeps", *resource, {"state": "prepared", "fence": FENCE, "epoch": "4s/1", "attempt": 0})
+        story.wait(waits)
+        story.send(resource=resource)
+    return story.end()
+
+
+def test_l5_condemns_sweeps_that_wait_for_another_owner() -> None:
+    assert "L5" not in violated(beside_a_hurt_owner(0.1))
+    assert "L5" in violated(beside_a_hurt_owner(5.0))

@@ -37,6 +37,7 @@ KINDS: Mapping[str, Kind] = {
     "add-plane": Kind(Lane.PARTS, parts.add_plane),
     "cut-sidecar-from-etcd": Kind(Lane.PARTS, partitions.cut_sidecar_from_etcd),
     "cut-plane-from-etcd": Kind(Lane.PARTS, partitions.cut_plane_from_etcd),
+    "lose-watch-events": Kind(Lane.PARTS, partitions.lose_watch_events),
     "cut-plane-from-owner": Kind(Lane.PARTS, partitions.cut_plane_from_owner),
     "cut-sidecar-from-owner": Kind(Lane.PARTS, partitions.cut_sidecar_from_owner),
     "shift-wall-clock": Kind(Lane.PARTS, trouble.shift_wall_clock),
