@@ -49,7 +49,7 @@ class Mood(StrEnum):
 
 
 @dataclass(slots=True)
-class _Thing:
+class Thing:
     uid: str
     who: str
     key: str = ""
@@ -78,7 +78,7 @@ class Owner:
     named: bool
     look: Callable[[], Awaitable[int]]
     random: Random
-    things: dict[str, _Thing] = field(default_factory=dict)
+    things: dict[str, Thing] = field(default_factory=dict)
     ledger: list[Call] = field(default_factory=list)
     mood: Mood = Mood.FINE
     moody: int = 0
@@ -113,7 +113,7 @@ class Owner:
         if identity in self.things:
             return
         now, uid = time.monotonic(), uuid4().hex
-        self.things[identity] = _Thing(uid, STRANGER)
+        self.things[identity] = Thing(uid, STRANGER)
         self.ledger.append(Call(self.name, identity, "PUT", STRANGER, self._number(), now, now, 201, uid, "created"))
 
     def contents(self) -> list[Leftover]:
@@ -126,7 +126,7 @@ class Owner:
         arrival = self._arrival(request, identity)
         if identity in self.things:
             return self._answer(arrival, 409)
-        thing = self.things[identity] = _Thing(uuid4().hex, arrival.who, request.headers.get("Idempotency-Key", ""))
+        thing = self.things[identity] = Thing(uuid4().hex, arrival.who, request.headers.get("Idempotency-Key", ""))
         arrival.uid = thing.uid
         if self.mood is Mood.CUTS_CREATIONS and self.random.random() < 0.5:
             self.moody += 1
@@ -206,11 +206,13 @@ class Owner:
     # --- the ledger -----------------------------------------------------------------------------------------------
 
     def _arrival(self, request: web.Request, identity: str) -> _Arrival:
-        collector, program = request.headers.get("X-Collector"), request.headers.get("X-Program", "?")
-        who = f"program:{program}" if collector is None else COLLECTORS.get(collector, "collector:?")
+        who = who_asks(request.headers.get("X-Collector"), request.headers.get("X-Program", "?"))
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
         caller = self.callers.get(peer[1], "") if peer else ""
-        return _Arrival(identity, request.method, who, self._number(), time.monotonic(), caller=caller)
+        return self._first(identity, request.method, who, time.monotonic(), caller)
+
+    def _first(self, identity: str, method: str, who: str, at: float, caller: str) -> _Arrival:
+        return _Arrival(identity, method, who, self._number(), at, caller=caller)
 
     def _note(self, arrival: _Arrival, status: int, effect: str, *, lied: bool = False, copy_of: str = "") -> None:
         self.ledger.append(
@@ -244,3 +246,8 @@ class Owner:
         task = asyncio.ensure_future(doing)
         self._later.add(task)
         task.add_done_callback(self._later.discard)
+
+
+def who_asks(collector: str | None, program: str) -> str:
+    """By the credentials that a collector shows, or the name that a program says."""
+    return f"program:{program}" if collector is None else COLLECTORS.get(collector, "collector:?")

@@ -1,7 +1,8 @@
 """An unmodified program under load: creates, uses, shares, deletes, until it is told to stop or killed.
 
 It speaks plain HTTP to two ports and logs, line by line, what it was told and what it lets go of. Now and then it asks
-etcd itself what stands there, right after it was told something. Standard library only.
+etcd itself what stands there, right after it was told something. It speaks gRPC to one owner, by grpcio; for all
+else the standard library is enough.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
+import grpc
+
 KEPT = 12
 """How many it holds at most of its own."""
 AUDITED = 0.3
 TIMED_KEPT = 6
 """Of what ends by itself: how much it still uses now and then."""
 HOLDERS = {"blobs": "%40{name}~", "files": "%40{name}~", "notes": "/crowd%21", "teams": "/crowd"}
+HOLDERS["rolls"] = HOLDERS["blobs"]
 """How the key of a hold ends that keeps something of this owner: a process's, a timer's, a service's."""
-TROUBLE = (OSError, http.client.HTTPException, ValueError)
+ROLLS = "/rolls.v1.Rolls/"
+TROUBLE = (grpc.RpcError, OSError, http.client.HTTPException, ValueError)
 
 
 class Program:
@@ -43,6 +48,9 @@ class Program:
         self.ends = time.monotonic() + told["lasts"]
         self.mine: list[tuple[str, str, str]] = []
         self.timed: list[tuple[str, str, str]] = []
+        self.channel = grpc.insecure_channel(
+            f"127.0.0.1:{self.ports['rolls']}", options=[("grpc.default_authority", "rolls.test")]
+        )
         self.connections: dict[str, http.client.HTTPConnection] = {}
         self.ended = False
 
@@ -62,7 +70,7 @@ class Program:
             self.delete()
             return
         asked = time.monotonic()
-        owner = self.random.choice(["blobs"] * 5 + ["files"] * 4 + ["notes"] * 2 + ["teams"])
+        owner = self.random.choice(["blobs"] * 5 + ["files"] * 4 + ["notes"] * 2 + ["rolls"] * 2 + ["teams"])
         if owner == "files":
             answer = self.call("files", "PUT", f"/v1/files/{quote(self.random.choice(self.names), safe='')}")
         else:
@@ -110,6 +118,8 @@ class Program:
     # --- how ------------------------------------------------------------------------------------------------------
 
     def call(self, owner: str, method: str, path: str, headers: dict[str, str] | None = None) -> dict[str, Any] | None:
+        if owner == "rolls":
+            return self.call_by_grpc({"POST": "Create", "GET": "Get", "DELETE": "Delete"}[method], path)
         connection = self.connections.get(owner)
         if connection is None:
             connection = http.client.HTTPConnection("127.0.0.1", self.ports[owner], timeout=10)
@@ -126,6 +136,21 @@ class Program:
             return None
         found = json.loads(body) if body.startswith(b"{") else {}
         return {"status": answer.status, "id": found.get("id", ""), "uid": found.get("uid", "")}
+
+    def call_by_grpc(self, method: str, path: str) -> dict[str, Any] | None:
+        identity = "" if method == "Create" else path.rpartition("/")[2]
+        request = b"\x0a" + bytes([len(identity)]) + identity.encode() if identity else b""
+        asked = self.channel.unary_unary(ROLLS + method)
+        try:
+            answer = asked(request, timeout=10, metadata=(("x-program", self.name),))
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return {"status": 404, "id": "", "uid": ""}
+            self.note("trouble", owner="rolls", method=method, path=path, error=str(error.code()))
+            return None
+        size = answer[1]
+        found, uid = answer[2 : 2 + size].decode(), answer[4 + size :].decode()
+        return {"status": 201 if method == "Create" else 200, "id": found, "uid": uid}
 
     def told(self, how: str, owner: str, answer: dict[str, Any], asked: float, told: float) -> None:
         audit = ""

@@ -20,6 +20,7 @@ from tests.chaos.history import Fault
 from tests.chaos.owners import TIMEOUT_SECONDS, Owner
 from tests.chaos.parts import Pair, Plane, Settings
 from tests.chaos.processes import HOST, SCRIPTS, Child, Ports
+from tests.chaos.rolls import GrpcOwner, descriptor_set
 from tests.chaos.wires import Wire, owner_of_port
 from tests.chaos.witness import Witness
 
@@ -49,6 +50,8 @@ class World:
             name: Owner(name, named, self._look, Random(random.random()), port=self.ports.next())
             for name, named in (("blobs", False), ("files", True), ("notes", False), ("teams", False))
         }
+        rolls = GrpcOwner("rolls", False, self._look, Random(random.random()), port=self.ports.next())
+        self.owners["rolls"] = rolls
         self.to_owners = {name: Wire(owner.port, self.ports.next()) for name, owner in self.owners.items()}
         for name, wire in self.to_owners.items():
             wire.names, self.owners[name].callers = self._plane_of, wire.callers
@@ -222,7 +225,7 @@ class World:
 
     def _write_rules(self, settings: Settings, credentials: str) -> None:
         text = _OWNERS.format(
-            timeout=TIMEOUT_SECONDS, credentials=credentials,
+            timeout=TIMEOUT_SECONDS, credentials=credentials, schema=settings.folder / "rolls.pb",
             **{name: f"{HOST}:{wire.port}" for name, wire in self.to_owners.items()},
         )  # fmt: skip
         for owner, rules in _RULES.items():
@@ -231,6 +234,7 @@ class World:
                 timer=settings.timer,
             )  # fmt: skip
         (settings.folder / "rules.yaml").write_text(text)
+        (settings.folder / "rolls.pb").write_bytes(descriptor_set())
 
     async def _plant_what_cannot_be_read(self) -> None:
         """Records that nobody can read stand there all the while, and must not disturb the others (L5)."""
@@ -293,6 +297,15 @@ owners:
     headers: {{X-Collector: "{credentials}"}}
     delete: {{path: "/v1/teams/{{id}}", precondition: never-reused}}
     limits: {{timeout: {timeout}s}}
+  - name: rolls
+    hosts: ["rolls.test"]
+    endpoint: http://{rolls}
+    headers: {{X-Collector: "{credentials}"}}
+    descriptor_set: {schema}
+    delete: {{grpc: {{service: rolls.v1.Rolls, method: Delete, request: {{id: "{{id}}"}}}}, precondition: never-reused}}
+    read: {{grpc: {{service: rolls.v1.Rolls, method: Get, request: {{id: "{{id}}"}}}},
+            incarnation: {{grpc: {{field: uid}}}}}}
+    limits: {{timeout: {timeout}s}}
 rules:
 """
 _BY_POST = """
@@ -312,12 +325,23 @@ _DELETE = """
   - {{name: delete-{owner}, owner: {owner}, type: {type}, on: delete,
      match: {{method: DELETE, path: "/v1/{owner}/{{id}}", status: [200, 204, 404]}}, id: {{path: id}}}}
 """
+_BY_GRPC = """
+  - {{name: create-{owner}, owner: {owner}, type: {type}, on: create, held_by: process, mode: sweep, grace: {grace}s,
+     match: {{grpc: {{service: rolls.v1.Rolls, method: Create}}}}, id: {{grpc: {{field: id}}}},
+     incarnation: {{grpc: {{field: uid}}}}, hold_deadline: {hold}s}}
+  - {{name: use-{owner}, owner: {owner}, type: {type}, on: use, held_by: process, idle_release: {idle}s,
+     match: {{grpc: {{service: rolls.v1.Rolls, method: Get}}}}, id: {{grpc: {{field: id, from: request}}}},
+     hold_deadline: {hold}s}}
+  - {{name: delete-{owner}, owner: {owner}, type: {type}, on: delete,
+     match: {{grpc: {{service: rolls.v1.Rolls, method: Delete}}}}, id: {{grpc: {{field: id, from: request}}}}}}
+"""
 _BY_PROCESS, _WHILE_USED = "held_by: process}}", "held_by: process, idle_release: {idle}s}}"
 _BY_TIMER, _BY_SERVICE = "held_by: timer, ttl: {timer}s}}", "held_by: service}}"
 _RULES = {
     "blobs": _BY_POST + _BY_PROCESS + _USE + _WHILE_USED + _DELETE,
     "files": _BY_PUT + _USE + _WHILE_USED + _DELETE,
     "notes": _BY_POST + _BY_TIMER + _USE + _BY_TIMER + _DELETE,
+    "rolls": _BY_GRPC,
     "teams": _BY_POST + _BY_SERVICE + _DELETE,
 }
 NAMES = tuple(f"n{n}" for n in range(16))

@@ -45,6 +45,7 @@ KINDS: Mapping[str, Kind] = {
     **{f"owner-{mood}": Kind(Lane.PARTS, trouble.in_mood(mood)) for mood in Mood if mood is not Mood.FINE},
     "kill-etcd-leader": Kind(Lane.STORE, store.kill_leader),
     "freeze-etcd-leader": Kind(Lane.STORE, store.freeze_leader),
+    "mute-etcd-leader": Kind(Lane.STORE, store.mute_leader),
     "isolate-etcd-leader": Kind(Lane.STORE, store.isolate_leader),
     "lose-quorum": Kind(Lane.STORE, outages.lose_quorum),
     "compact-behind-a-watch": Kind(Lane.STORE, outages.compact_behind_a_watch),
