@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
+
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # we start programs, and none of them goes on with our channels
 
 import grpc
 import grpc.aio

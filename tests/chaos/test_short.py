@@ -18,7 +18,7 @@ from tests.chaos.report import judged
 from tests.chaos.run import Plan, narrator, run
 
 SEED = int(os.environ.get("LEASEHOLD_CHAOS_SEED", "11"))
-SECONDS = 60
+SECONDS = 50
 PARTS = (
     "crash-program", "kill-sidecar", "kill-plane", "freeze-plane", "add-plane", "cut-sidecar-from-etcd",
     "cut-plane-from-etcd", "cut-sidecar-from-owner", "owner-repeats", "owner-resets", "lose-machine", "trip-brake",
