@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from zlib import crc32
 
-from tests.chaos.history import OTHER_COLLECTOR, Call, Fault, History, Leftover, Told
+from tests.chaos.history import OTHER_COLLECTOR, Belief, Call, Fault, History, Leftover, Told
 from tests.chaos.judgement import Result, result_of
 from tests.chaos.laws import judge
 from tests.chaos.story import BLOB, FENCE, FILE, GRACE, HOLDER, Story, lawful
@@ -159,6 +159,19 @@ def test_s1_condemns_a_delete_of_what_a_program_still_believes_to_hold() -> None
 def test_s1_condemns_a_delete_less_than_a_grace_after_the_last_hold() -> None:
     assert violated(held_at_the_delete(until=106.0).history) == {"S1"}
     assert violated(held_at_the_delete(until=105.0).history) == set()
+
+
+def test_s1_condemns_a_delete_of_what_a_timer_still_keeps() -> None:
+    story = abandoned_blob()
+    story.put("holds", *BLOB, "crowd!w1", {"sequence": 1})  # a timer's; no beacon of it was ever there
+    story.condemn()
+    story.grace()
+    story.prepare()
+    story.send()
+    story.arrive()
+    history = story.end()
+    history.beliefs.append(Belief("", *BLOB[::2], "u1", 105.0, 500.0, "created"))
+    assert "S1" in violated(history)
 
 
 def test_s1_excuses_a_use_that_came_after_the_prepare_even_by_an_earlier_holder() -> None:
@@ -342,12 +355,15 @@ def test_l3_condemns_a_lost_creation_of_a_rule_with_intents_even_if_nobody_was_t
     assert violated(history) == {"L3"}
 
 
-def test_l3_accepts_an_intent_that_is_left() -> None:
+def test_l3_accepts_an_intent_that_is_left_also_when_it_was_noted_later_that_nobody_knows() -> None:
     story = Story()
     story.put("intents", HOLDER, "call", {"rule": "create", "resource": FILE})
     story.wait(0.2)
     history = story.end()
     history.calls.append(Call("files", "f1", "PUT", "program:p1", "x", story.now, story.now, 0, "u1", "created"))
+    assert violated(history) == set()
+    story.wait(5.0)
+    story.put("intents", HOLDER, "call", {"rule": "create", "resource": FILE, "suspect": "no-lookup"})
     assert violated(history) == set()
 
 
