@@ -117,8 +117,10 @@ class Wire:
         except OSError:
             _reset(writer)
             return
+        seen_as = up_writer.get_extra_info("sockname")[1]
+        self.callers.pop(seen_as, None)  # ports come again, and perhaps nobody can tell whose it is now
         if (name := self.names(source)) is not None:
-            self.callers[up_writer.get_extra_info("sockname")[1]] = name
+            self.callers[seen_as] = name
         sieve = self.sieve() if self.mode is Mode.LOSSY and self.sieve is not None else None
         pair = _Pair(writer, up_writer, source, spared, sieve)
         self._pairs.add(pair)

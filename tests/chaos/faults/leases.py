@@ -10,7 +10,8 @@ from typing import Self
 
 from tests.chaos.gateway import TROUBLE, Gateway, encoded
 
-LEASES = 20
+LEASES = 40
+"""More than the 16 that a leader revokes at a time: the others' turn comes when those have timed out."""
 KEY = "/chaos/leases/"
 
 
@@ -42,11 +43,12 @@ class Leases:
             await asyncio.wait([self._task])
         await asyncio.gather(*(self._end(lease) for lease, _ in self._kept.values()))
 
-    @property
-    def renewed(self) -> set[str]:
-        """The keys whose leases surely are not over yet."""
-        now = time.monotonic()
-        return {key for key, (_, at) in self._kept.items() if now < at + self._ttl / 2}
+    def wronged(self, gone: dict[str, float]) -> list[str]:
+        """The keys that were gone, by when for sure, before their leases can have been over."""
+        return [key for key, (_, at) in self._kept.items() if gone.get(key, float("inf")) < at + self._ttl]
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     async def _renew(self) -> None:
         while True:

@@ -48,7 +48,7 @@ def the_well_are_not_held_up(history: History) -> Judgement:
         for sweep in sweeps:
             beside = [fault for fault in hurt if fault.evidence["owner"] != resource[0] and _within(sweep, fault)]
             own = [fault for fault in hurt if fault.evidence["owner"] == resource[0] and _within(sweep, fault)]
-            if not beside or own or any(_within(sweep, fault, 3 * PROMPTLY_SECONDS) for fault in common):
+            if not beside or own or any(_within(sweep, fault, PROMPTLY_SECONDS) for fault in common):
                 continue
             said.facts += 1
             if not sweep.sends or sweep.sends[0].event.earliest > sweep.prepared.latest + PROMPTLY_SECONDS:
