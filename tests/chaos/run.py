@@ -26,8 +26,8 @@ from tests.chaos.parts import Settings
 from tests.chaos.report import counts, judged, write
 from tests.chaos.world import NAMES, World, nothing_left
 
-QUEUE_SECONDS = 45.0
-"""What the queue, a warm-up and a fail-over may add to TTL + 2G at the end."""
+QUEUE_SECONDS = 60.0
+"""What the queue, a warm-up, a fail-over, and a TTL of services and timers longer than processes' may add to TTL + 2G."""
 
 
 @dataclass(frozen=True, slots=True)
