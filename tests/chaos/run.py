@@ -27,7 +27,7 @@ from tests.chaos.report import counts, judged, write
 from tests.chaos.world import NAMES, World, nothing_left
 
 QUEUE_SECONDS = 60.0
-"""What the queue, a warm-up, a fail-over, and a TTL of services and timers longer than processes' may add to TTL + 2G."""
+"""What the queue, a warm-up, a fail-over, and the longer TTL of services and timers may add to TTL + 2G at the end."""
 
 
 @dataclass(frozen=True, slots=True)
