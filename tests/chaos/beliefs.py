@@ -2,11 +2,15 @@
 
 A program believes to hold what it was told it created until it lets go, and what it was told it used for as long as the
 rule's idle time after it *asked* for its last use (the sidecar saw that use later). Both end with its process.
+
+What a timer holds is believed to be there for the timer's time after it was asked for last, whoever lives; what a
+service holds until somebody deletes it or the last program of the service ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.chaos.history import Belief, Life, Told
@@ -30,11 +34,25 @@ def life_of(life: Life, lines: Iterable[Line]) -> Life:
     return Life(life.program, life.began, min(ended, life.ended), life.how)
 
 
-def beliefs_of(life: Life, lines: Iterable[Line], idle: float) -> list[Belief]:
+@dataclass(frozen=True, slots=True)
+class Promises:
+    """What rules promise to those who create and use. ``timers``: seconds, by owner; ``services``: the owners of what a
+    service holds, which ``service_ends`` at that instant."""
+
+    idle: float
+    timers: Mapping[str, float] = field(default_factory=dict)
+    services: frozenset[str] = frozenset()
+    service_ends: float = 0.0
+
+
+def beliefs_of(life: Life, lines: Iterable[Line], promises: Promises) -> list[Belief]:
     """Every stretch of believing."""
-    mind = _Mind(life, idle)
+    mind = _Mind(life, promises.idle)
+    shared = _Shared(promises)
     for line in lines:
-        if line["event"] == "lets-go":
+        if line["event"] in {"told", "lets-go"} and shared.knows(line["owner"]):
+            shared.hear(line)
+        elif line["event"] == "lets-go":
             mind.let_go(_name(line), line["at"])
         elif line["event"] == "told" and line["how"] == "created":
             mind.made[_name(line)] = line["told"]
@@ -42,7 +60,42 @@ def beliefs_of(life: Life, lines: Iterable[Line], idle: float) -> list[Belief]:
             mind.use(_name(line), line["asked"], line["told"])
     for name in {*mind.made, *mind.used}:
         mind.let_go(name, life.ended)
-    return mind.found
+    return mind.found + shared.end()
+
+
+class _Shared:
+    """What this program made or used, and others hold: timers and services."""
+
+    def __init__(self, promises: Promises) -> None:
+        self._promises = promises
+        self._since: dict[Name, float] = {}
+        self._until: dict[Name, float] = {}
+        self._found: list[Belief] = []
+
+    def knows(self, owner: str) -> bool:
+        return owner in self._promises.timers or owner in self._promises.services
+
+    def hear(self, line: Line) -> None:
+        name = _name(line)
+        if line["event"] == "lets-go":
+            self._end(name, line["at"])
+            return
+        if self._until.get(name, 0.0) < line["asked"]:
+            self._end(name, line["told"])
+        self._since.setdefault(name, line["told"])
+        timer = self._promises.timers.get(line["owner"])
+        self._until[name] = self._promises.service_ends if timer is None else line["asked"] + timer
+
+    def end(self) -> list[Belief]:
+        for name in list(self._since):
+            self._end(name, float("inf"))
+        return self._found
+
+    def _end(self, name: Name, at: float) -> None:
+        if name in self._since:
+            since, until = self._since.pop(name), min(at, self._until.pop(name))
+            if until > since:
+                self._found.append(Belief("", *name, since, until, "created"))
 
 
 class _Mind:

@@ -20,7 +20,8 @@ TELLING_SECONDS = 60.0
 class Crowd:
     """``pairs`` are all there ever were."""
 
-    def __init__(self, new: Callable[[str], Pair], random: Random, *, size: int, most: int) -> None:
+    def __init__(self, new: Callable[[str], Pair], random: Random, *, size: int, most: int, prefix: str = "p") -> None:
+        self._prefix = prefix
         self._new, self._random, self._size, self._most = new, random, size, most
         self.pairs: list[Pair] = []
         self.growing = True
@@ -40,7 +41,7 @@ class Crowd:
         """Until cancelled."""
         while True:
             if self.growing and len(self.living) < self._size and len(self.pairs) < self._most:
-                pair = self._new(f"p{len(self.pairs)}")
+                pair = self._new(f"{self._prefix}{len(self.pairs)}")
                 self.pairs.append(pair)
                 await pair.start()
             for pair in self.pairs:

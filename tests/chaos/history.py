@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 COLLECTOR = "collector"
+OTHER_COLLECTOR = "collector:other"
+"""That of the second tenant, by the credentials it shows."""
 STRANGER = "stranger"
 
 
@@ -62,7 +64,7 @@ class Call:
 class Belief:
     """A program believes to hold an incarnation, from when it was told until when it let go or ended.
 
-    ``how``: ``created`` or ``used``.
+    ``how``: ``created`` or ``used``. ``program`` is empty where the hold is not its own: a timer's, a service's.
     """
 
     program: str
@@ -148,6 +150,8 @@ class Terms:
     seed: int
     intending: tuple[str, ...] = ()
     """Owners whose creations are recorded as intents before they leave."""
+    other: str = "other"
+    """A second tenant, which lives beside the one that is judged."""
 
 
 @dataclass(slots=True)
@@ -157,6 +161,8 @@ class History:
     terms: Terms
     events: list[Event] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    others: list[Call] = field(default_factory=list)
+    """Calls of the second tenant."""
     beliefs: list[Belief] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
@@ -168,7 +174,7 @@ class History:
 
 
 _LISTS: dict[str, type] = {
-    "events": Event, "calls": Call, "beliefs": Belief, "told": Told, "lives": Life, "faults": Fault,
+    "events": Event, "calls": Call, "others": Call, "beliefs": Belief, "told": Told, "lives": Life, "faults": Fault,
 }  # fmt: skip
 
 

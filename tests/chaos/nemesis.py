@@ -131,6 +131,7 @@ async def settle(world: World, within: float) -> None:
     records = f"/leasehold/1/{world.settings.tenant}/resources/"
     while time.monotonic() < until:
         waiting = [pair for pair in world.crowd.pairs if pair.sidecar.pid]
-        if not waiting and not any(key.startswith(records) for key in world.witness.values):
+        left = [key for key in world.witness.values if key.startswith(records) and "broken-" not in key]
+        if not waiting and not left:
             return
         await asyncio.sleep(0.2)

@@ -19,9 +19,11 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from tests.chaos.history import COLLECTOR, STRANGER, Call, Leftover
+from tests.chaos.history import COLLECTOR, OTHER_COLLECTOR, STRANGER, Call, Leftover
 
 HOST = "127.0.0.1"
+COLLECTORS = {"yes": COLLECTOR, "other": OTHER_COLLECTOR}
+"""By the credentials they show."""
 TIMEOUT_SECONDS = 2.0
 """How long the collector waits for an owner, as its document says."""
 
@@ -47,9 +49,11 @@ class Mood(StrEnum):
 
 
 @dataclass(slots=True)
-class _Thing:
+class Thing:
     uid: str
     who: str
+    key: str = ""
+    """The idempotency key of the call that made it."""
 
 
 @dataclass(slots=True)
@@ -74,7 +78,7 @@ class Owner:
     named: bool
     look: Callable[[], Awaitable[int]]
     random: Random
-    things: dict[str, _Thing] = field(default_factory=dict)
+    things: dict[str, Thing] = field(default_factory=dict)
     ledger: list[Call] = field(default_factory=list)
     mood: Mood = Mood.FINE
     moody: int = 0
@@ -109,7 +113,7 @@ class Owner:
         if identity in self.things:
             return
         now, uid = time.monotonic(), uuid4().hex
-        self.things[identity] = _Thing(uid, STRANGER)
+        self.things[identity] = Thing(uid, STRANGER)
         self.ledger.append(Call(self.name, identity, "PUT", STRANGER, self._number(), now, now, 201, uid, "created"))
 
     def contents(self) -> list[Leftover]:
@@ -122,7 +126,7 @@ class Owner:
         arrival = self._arrival(request, identity)
         if identity in self.things:
             return self._answer(arrival, 409)
-        thing = self.things[identity] = _Thing(uuid4().hex, arrival.who)
+        thing = self.things[identity] = Thing(uuid4().hex, arrival.who, request.headers.get("Idempotency-Key", ""))
         arrival.uid = thing.uid
         if self.mood is Mood.CUTS_CREATIONS and self.random.random() < 0.5:
             self.moody += 1
@@ -202,11 +206,13 @@ class Owner:
     # --- the ledger -----------------------------------------------------------------------------------------------
 
     def _arrival(self, request: web.Request, identity: str) -> _Arrival:
-        headers = request.headers
-        who = COLLECTOR if "X-Collector" in headers else f"program:{headers.get('X-Program', '?')}"
+        who = who_asks(request.headers.get("X-Collector"), request.headers.get("X-Program", "?"))
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
         caller = self.callers.get(peer[1], "") if peer else ""
-        return _Arrival(identity, request.method, who, self._number(), time.monotonic(), caller=caller)
+        return self._first(identity, request.method, who, time.monotonic(), caller)
+
+    def _first(self, identity: str, method: str, who: str, at: float, caller: str) -> _Arrival:
+        return _Arrival(identity, method, who, self._number(), at, caller=caller)
 
     def _note(self, arrival: _Arrival, status: int, effect: str, *, lied: bool = False, copy_of: str = "") -> None:
         self.ledger.append(
@@ -223,7 +229,9 @@ class Owner:
             return web.Response(status=204)
         if status in {200, 201}:
             headers["ETag"] = f'"{arrival.uid}"'
-        return web.json_response({"id": arrival.id, "uid": arrival.uid}, status=status, headers=headers)
+        thing = self.things.get(arrival.id)
+        shown = {"id": arrival.id, "uid": arrival.uid, "key": thing.key if thing else ""}
+        return web.json_response(shown, status=status, headers=headers)
 
     def _cut(self, request: web.Request, arrival: _Arrival, effect: str) -> web.StreamResponse:
         self._note(arrival, 0, effect)
@@ -238,3 +246,8 @@ class Owner:
         task = asyncio.ensure_future(doing)
         self._later.add(task)
         task.add_done_callback(self._later.discard)
+
+
+def who_asks(collector: str | None, program: str) -> str:
+    """By the credentials that a collector shows, or the name that a program says."""
+    return f"program:{program}" if collector is None else COLLECTORS.get(collector, "collector:?")

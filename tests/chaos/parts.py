@@ -20,6 +20,8 @@ from tests.chaos.wires import Mode, Wire
 PROGRAM = Path(__file__).with_name("program.py")
 SERVICE = "crowd"
 READY_SECONDS = 30.0
+SCAN_SECONDS = 20.0
+"""Between two scans of a control plane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,13 @@ class Settings:
     hold_deadline: float
     idle: float
     pause: float
+    timer: float = 6.0
+    """How long what a timer holds lives after its creation or last use."""
+    service_ttl: int = 6
+    names: tuple[str, ...] = ()
+    """What programs call the files they make."""
+    lasts: float = float("inf")
+    """When a program ends by itself."""
 
 
 async def ask(url: str, within: float = 1.0) -> tuple[int, dict[str, Any], str]:
@@ -83,7 +92,7 @@ replica: {name}
 etcd: {{endpoints: {self.endpoints}, deadline: 3s}}
 rules: {{file: {folder / "rules.yaml"}}}
 lease: {{ttl: {settings.leader_ttl}s}}
-scan_interval: 20s
+scan_interval: {SCAN_SECONDS:g}s
 brake: {{fraction: 1}}
 http: {{listen: "{HOST}:{self.port}"}}
 """)
@@ -118,6 +127,7 @@ class Pair(Wired):
         self.log = folder / f"{name}.jsonl"
         told = {
             "name": name, "seed": seed, "tenant": settings.tenant, "ports": self._doors, "pause": settings.pause,
+            "names": settings.names, "lasts": settings.lasts,
             "etcd": [f"http://{HOST}:{port}" for port in members], "board": str(folder / "board"), "log": str(self.log),
         }  # fmt: skip
         self.program = Child(f"{name}-program", [sys.executable, "-I", str(PROGRAM), json.dumps(told)], folder)
@@ -144,7 +154,7 @@ tenant: {self.settings.tenant}
 service: {SERVICE}
 instance: {self.name}
 etcd: {{endpoints: {self.endpoints}, deadline: 3s}}
-lease: {{ttl: {self.settings.ttl}s}}
+lease: {{ttl: {self.settings.ttl}s, service_ttl: {self.settings.service_ttl}s}}
 host: {{pid: {self.program.pid}}}
 capture:
 {captures}
@@ -172,7 +182,8 @@ admin: {{listen: "{HOST}:{self.admin}"}}
 
     async def is_attached(self) -> bool:
         _, said, _ = await ask(f"http://{HOST}:{self.admin}/v1/status")
-        return any(one["phase"] == "attached" and one["belief_seconds"] > 0 for one in said.get("holders", ()))
+        own = (one for one in said.get("holders", ()) if "@" in one["holder"])
+        return any(one["phase"] == "attached" and one["belief_seconds"] > 0 for one in own)
 
     async def has_told(self) -> bool:
         """Whether everything its sidecar knew is in etcd, the end of its program included."""

@@ -1,7 +1,8 @@
 """An unmodified program under load: creates, uses, shares, deletes, until it is told to stop or killed.
 
 It speaks plain HTTP to two ports and logs, line by line, what it was told and what it lets go of. Now and then it asks
-etcd itself what stands there, right after it was told something. Standard library only.
+etcd itself what stands there, right after it was told something. It speaks gRPC to one owner, by grpcio; for all
+else the standard library is enough.
 """
 
 from __future__ import annotations
@@ -21,11 +22,18 @@ from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
+import grpc
+
 KEPT = 12
 """How many it holds at most of its own."""
 AUDITED = 0.3
-NAMES = 16
-TROUBLE = (OSError, http.client.HTTPException, ValueError)
+TIMED_KEPT = 6
+"""Of what ends by itself: how much it still uses now and then."""
+HOLDERS = {"blobs": "%40{name}~", "files": "%40{name}~", "notes": "/crowd%21", "teams": "/crowd"}
+HOLDERS["rolls"] = HOLDERS["blobs"]
+"""How the key of a hold ends that keeps something of this owner: a process's, a timer's, a service's."""
+ROLLS = "/rolls.v1.Rolls/"
+TROUBLE = (grpc.RpcError, OSError, http.client.HTTPException, ValueError)
 
 
 class Program:
@@ -36,14 +44,20 @@ class Program:
         self.board = Path(told["board"])
         self.log = Path(told["log"]).open("a", buffering=1)  # noqa: SIM115 - open for life
         self.random = random.Random(told["seed"])
+        self.names = told["names"]
+        self.ends = time.monotonic() + told["lasts"]
         self.mine: list[tuple[str, str, str]] = []
+        self.timed: list[tuple[str, str, str]] = []
+        self.channel = grpc.insecure_channel(
+            f"127.0.0.1:{self.ports['rolls']}", options=[("grpc.default_authority", "rolls.test")]
+        )
         self.connections: dict[str, http.client.HTTPConnection] = {}
         self.ended = False
 
     def run(self) -> None:
         self.note("began", pid=os.getpid())
-        doing = [self.create] * 4 + [self.share] * 3 + [self.use] * 2 + [self.delete]
-        while not self.ended:
+        doing = [self.create] * 6 + [self.share] * 3 + [self.use] * 3 + [self.delete]
+        while not self.ended and time.monotonic() < self.ends:
             with contextlib.suppress(*TROUBLE):
                 self.random.choice(doing)()
             time.sleep(self.random.uniform(0.2, 1.8) * self.pause)
@@ -56,20 +70,25 @@ class Program:
             self.delete()
             return
         asked = time.monotonic()
-        if self.random.random() < 0.6:
-            owner, answer = "blobs", self.call("blobs", "POST", "/v1/blobs")
+        owner = self.random.choice(["blobs"] * 5 + ["files"] * 4 + ["notes"] * 2 + ["rolls"] * 2 + ["teams"])
+        if owner == "files":
+            answer = self.call("files", "PUT", f"/v1/files/{quote(self.random.choice(self.names), safe='')}")
         else:
-            name = f"n{self.random.randrange(NAMES)}"
-            owner, answer = "files", self.call("files", "PUT", f"/v1/files/{name}")
+            answer = self.call(owner, "POST", f"/v1/{owner}")
         told = time.monotonic()
         if answer and answer["status"] == 201:
-            self.mine.append((owner, answer["id"], answer["uid"]))
+            made = (owner, answer["id"], answer["uid"])
+            if owner == "notes":
+                self.timed = [*self.timed, made][-TIMED_KEPT:]
+            else:
+                self.mine.append(made)
             self.told("created", owner, answer, asked, told)
             self.publish()
 
     def use(self) -> None:
-        if self.mine:
-            self.get(*self.random.choice(self.mine)[:2])
+        known = [*(one for one in self.mine if one[0] != "teams"), *self.timed]
+        if known:
+            self.get(*self.random.choice(known)[:2])
 
     def share(self) -> None:
         """Use what somebody else made."""
@@ -81,7 +100,7 @@ class Program:
 
     def get(self, owner: str, identity: str) -> None:
         asked = time.monotonic()
-        answer = self.call(owner, "GET", f"/v1/{owner}/{identity}")
+        answer = self.call(owner, "GET", f"/v1/{owner}/{quote(identity, safe='')}")
         told = time.monotonic()
         if answer and answer["status"] == 200:
             self.told("used", owner, answer, asked, told)
@@ -94,11 +113,13 @@ class Program:
         owner, identity, uid = self.mine.pop(self.random.randrange(len(self.mine)))
         self.publish()
         self.note("lets-go", owner=owner, id=identity, uid=uid)
-        self.call(owner, "DELETE", f"/v1/{owner}/{identity}", {"If-Match": f'"{uid}"'})
+        self.call(owner, "DELETE", f"/v1/{owner}/{quote(identity, safe='')}", {"If-Match": f'"{uid}"'})
 
     # --- how ------------------------------------------------------------------------------------------------------
 
     def call(self, owner: str, method: str, path: str, headers: dict[str, str] | None = None) -> dict[str, Any] | None:
+        if owner == "rolls":
+            return self.call_by_grpc({"POST": "Create", "GET": "Get", "DELETE": "Delete"}[method], path)
         connection = self.connections.get(owner)
         if connection is None:
             connection = http.client.HTTPConnection("127.0.0.1", self.ports[owner], timeout=10)
@@ -115,6 +136,21 @@ class Program:
             return None
         found = json.loads(body) if body.startswith(b"{") else {}
         return {"status": answer.status, "id": found.get("id", ""), "uid": found.get("uid", "")}
+
+    def call_by_grpc(self, method: str, path: str) -> dict[str, Any] | None:
+        identity = "" if method == "Create" else path.rpartition("/")[2]
+        request = b"\x0a" + bytes([len(identity)]) + identity.encode() if identity else b""
+        asked = self.channel.unary_unary(ROLLS + method)
+        try:
+            answer = asked(request, timeout=10, metadata=(("x-program", self.name),))
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return {"status": 404, "id": "", "uid": ""}
+            self.note("trouble", owner="rolls", method=method, path=path, error=str(error.code()))
+            return None
+        size = answer[1]
+        found, uid = answer[2 : 2 + size].decode(), answer[4 + size :].decode()
+        return {"status": 201 if method == "Create" else 200, "id": found, "uid": uid}
 
     def told(self, how: str, owner: str, answer: dict[str, Any], asked: float, told: float) -> None:
         audit = ""
@@ -139,13 +175,14 @@ class Program:
             return "sweeping"
         if not record:
             return "absent"
-        own = [one for one in held if f"%40{self.name}~" in base64.b64decode(one["key"]).decode()]
+        whose = HOLDERS[owner].format(name=self.name)
+        own = [one for one in held if whose in base64.b64decode(one["key"]).decode()]
         holding = any(not json.loads(base64.b64decode(one["value"])).get("released") for one in own)
         return "held" if holding else "recorded"
 
     def publish(self) -> None:
         path = self.board / f"{self.name}.json"
-        path.with_suffix(".new").write_text(json.dumps(self.mine))
+        path.with_suffix(".new").write_text(json.dumps([one for one in self.mine if one[0] != "teams"]))
         path.with_suffix(".new").replace(path)
 
     def note(self, event: str, **more: object) -> None:

@@ -77,6 +77,17 @@ def _text(history: History, judgements: list[Judgement], result: Result) -> str:
     done = Counter(fault.kind for fault in history.faults if fault.kind != "stall")
     took = Counter(fault.kind for fault in history.faults if fault.took_effect)
     lines += [f"  {took[kind]:3d} of {done[kind]:3d}  {kind}" for kind in sorted(done)]
+    freezes = [one.evidence for one in history.faults if one.took_effect and "live_leases_revoked" in one.evidence]
+    revoked = [one["live_leases_revoked"] for one in freezes if one["live_leases_revoked"]]
+    if freezes:
+        lines.append(
+            f"  {len(revoked)} of {len(freezes)} thawed etcd leaders revoked leases that were renewed: {revoked}"
+        )
+    modes = Counter(
+        fault.evidence["mode"] for fault in history.faults if fault.took_effect and "mode" in fault.evidence
+    )
+    if modes:
+        lines.append("  wires: " + ", ".join(f"{count} x {mode}" for mode, count in sorted(modes.items())))
     stalls = [fault.ended - fault.began for fault in history.faults if fault.kind == "stall"]
     if stalls:
         lines.append(f"  the machine itself stood still {len(stalls)} times, up to {max(stalls):.1f} s")

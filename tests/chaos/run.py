@@ -17,17 +17,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random, SystemRandom
 
-from tests.chaos.beliefs import beliefs_of, life_of, told_of
+from tests.chaos.beliefs import Promises, beliefs_of, life_of, told_of
 from tests.chaos.faults import KINDS
-from tests.chaos.history import Ending, History, Terms, load, read_lines, save
+from tests.chaos.history import OTHER_COLLECTOR, Ending, History, Terms, load, read_lines, save
 from tests.chaos.judgement import EXIT_CODES, Result
 from tests.chaos.nemesis import Nemesis, Say, abandon, attachment, heal, settle
 from tests.chaos.parts import Settings
 from tests.chaos.report import counts, judged, write
-from tests.chaos.world import World, nothing_left
+from tests.chaos.world import NAMES, World, nothing_left
 
-QUEUE_SECONDS = 45.0
-"""What the queue, a warm-up and a fail-over may add to TTL + 2G at the end."""
+QUEUE_SECONDS = 60.0
+"""What the queue, a warm-up, a fail-over, and the longer TTL of services and timers may add to TTL + 2G at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ async def record(plan: Plan, folder: Path, say: Say) -> History:
     """Run it. The history is also left in the folder, with every part's log."""
     random = Random(plan.seed)
     settings = Settings(
-        folder, "chaos", plan.ttl, plan.grace, plan.leader_ttl, plan.hold_deadline, plan.idle, plan.pause
+        folder, "chaos", plan.ttl, plan.grace, plan.leader_ttl, plan.hold_deadline, plan.idle, plan.pause, names=NAMES
     )
     terms = Terms("chaos", plan.ttl, plan.grace, plan.hold_deadline, plan.seed, ("files",))
     history = History(terms)
@@ -80,7 +80,8 @@ async def _live_through(world: World, plan: Plan, history: History, random: Rand
         say("everybody has ended; waiting until nothing is left")
         await settle(world, plan.ttl + 2 * plan.grace + QUEUE_SECONDS)
         settled = time.monotonic()
-        left = tuple(one for owner in world.owners.values() for one in owner.contents())
+        contents = (one for owner in world.owners.values() for one in owner.contents())
+        left = tuple(one for one in contents if not _is_other(one.who))
         history.ending = Ending(healed, attached_by, revision, living, abandoned, settled, left)
         await world.witness.close()
     except Exception as error:  # noqa: BLE001 - a run that broke is judged as far as it went
@@ -99,14 +100,21 @@ def _gather(world: World, plan: Plan, history: History) -> None:
     history.events = world.witness.events
     history.gaps += world.witness.gaps
     history.falls = world.falls
-    calls = (call for owner in world.owners.values() for call in owner.ledger)
-    history.calls = sorted(calls, key=lambda call: call.arrived)
-    for pair in world.crowd.pairs:
-        lines = list(read_lines(pair.log))
-        life = life_of(pair.life, lines)
-        history.lives.append(life)
+    calls = sorted((call for owner in world.owners.values() for call in owner.ledger), key=lambda call: call.arrived)
+    history.calls = [call for call in calls if not _is_other(call.who)]
+    history.others = [call for call in calls if _is_other(call.who)]
+    lives = [(pair, list(read_lines(pair.log))) for pair in world.crowd.pairs]
+    history.lives = [life_of(pair.life, lines) for pair, lines in lives]
+    ends = max((life.ended for life in history.lives), default=0.0)
+    promises = Promises(plan.idle, {"notes": world.settings.timer}, frozenset({"teams"}), ends)
+    for life, (pair, lines) in zip(history.lives, lives, strict=True):
         history.told += told_of(pair.name, lines)
-        history.beliefs += beliefs_of(life, lines, plan.idle)
+        history.beliefs += beliefs_of(life, lines, promises)
+
+
+def _is_other(who: str) -> bool:
+    """Whether it is of the other tenant."""
+    return who == OTHER_COLLECTOR or who.startswith("program:o")
 
 
 async def _tell(world: World, say: Say) -> None:

@@ -131,6 +131,17 @@ class Story:
         self._call("blobs", "s1", "PUT", STRANGER, 201, "us", "created")
         return Leftover("blobs", "s1", "us", STRANGER)
 
+    def other_makes(self, owner: str, identity: str) -> None:
+        """The second tenant creates and records something."""
+        self._call(owner, identity, "PUT", "program:o0", 201, f"of-{identity}", "created")
+        self.history.others.append(self.history.calls.pop())
+        self.write(f"/leasehold/1/{self.history.terms.other}/resources/{owner}/{owner[:-1]}/{identity}")
+
+    def write(self, key: str) -> None:
+        """Any key, by whomever."""
+        self.revision += 1
+        self.history.events.append(Event(self.revision, key, "{}", False, self.now - 0.05, self.now + 0.05))
+
     def _sweep(self, resource: tuple[str, str, str], uid: str, state: str, attempt: int, **more: Any) -> int:
         value = {"state": state, "incarnation": f"uid:{uid}", "fence": FENCE, "epoch": "4s/1", "attempt": attempt}
         return self.put("sweeps", *resource, {**value, **more})

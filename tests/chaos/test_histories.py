@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import replace
 from pathlib import Path
 
-from tests.chaos.beliefs import beliefs_of
+import pytest
+
+from tests.chaos.beliefs import Promises, beliefs_of
 from tests.chaos.history import Belief, Ending, Fault, Leftover, Life, load, save
 from tests.chaos.judgement import Result, result_of, why_invalid
 from tests.chaos.laws import judge
+from tests.chaos.lossy import Sieve
 from tests.chaos.story import Story, lawful
 
 
@@ -56,18 +60,57 @@ def test_what_was_created_is_held_until_it_is_let_go_or_the_program_ends() -> No
     life = Life("p1", 0.0, 50.0, "crash")
     lets_go = {"event": "lets-go", "owner": "blobs", "id": "b1", "uid": "u1", "at": 20.0}
     created = told("created", 10.0)
-    assert beliefs_of(life, [created], 3.0) == [Belief("p1", "blobs", "b1", "u1", 10.1, 50.0, "created")]
-    assert beliefs_of(life, [created, lets_go], 3.0) == [Belief("p1", "blobs", "b1", "u1", 10.1, 20.0, "created")]
+    assert beliefs_of(life, [created], Promises(3.0)) == [Belief("p1", "blobs", "b1", "u1", 10.1, 50.0, "created")]
+    assert beliefs_of(life, [created, lets_go], Promises(3.0)) == [
+        Belief("p1", "blobs", "b1", "u1", 10.1, 20.0, "created")
+    ]
 
 
 def test_what_was_used_is_held_for_the_idle_time_after_the_last_use() -> None:
     life = Life("p1", 0.0, 50.0, "crash")
     uses = [told("used", 10.0), told("used", 12.0), told("used", 30.0), told("used", 49.0)]
-    assert [(belief.since, belief.until) for belief in beliefs_of(life, uses, 3.0)] == [
+    assert [(belief.since, belief.until) for belief in beliefs_of(life, uses, Promises(3.0))] == [
         (10.1, 15.0),
         (30.1, 33.0),
         (49.1, 50.0),
     ]
+
+
+def test_what_a_timer_or_a_service_holds_does_not_end_with_the_program_that_made_it() -> None:
+    life, shared = Life("p1", 0.0, 20.0, "crash"), Promises(3.0, {"notes": 6.0}, frozenset({"teams"}), 70.0)
+    notes = [told("created", 10.0) | {"owner": "notes"}, told("used", 12.0) | {"owner": "notes"}]
+    teams = [told("created", 10.0) | {"owner": "teams"}]
+    assert beliefs_of(life, [*notes, told("used", 19.0) | {"owner": "notes"}, *teams], shared) == [
+        Belief("", "notes", "b1", "u1", 10.1, 18.0, "created"),
+        Belief("", "notes", "b1", "u1", 19.1, 25.0, "created"),
+        Belief("", "teams", "b1", "u1", 10.1, 70.0, "created"),
+    ]
+
+
+def frame(kind: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, 0]) + (7).to_bytes(4, "big") + payload
+
+
+def message(*fields: tuple[int, bytes]) -> bytes:
+    inside = b"".join(bytes([number << 3 | 2, len(text)]) + text for number, text in fields)
+    return b"\0" + len(inside).to_bytes(4, "big") + inside
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_sieve_takes_out_the_news_of_chosen_keys_and_nothing_else(size: int) -> None:
+    lost: list[str] = []
+    sieve = Sieve(re.compile(rb"/t/[a-z]+"), lost, most=2)
+    news = frame(0, message((1, b"head"), (11, b"../t/one")))
+    kept = [
+        frame(1, b"/t/headers"),
+        frame(0, message((1, b"head"), (2, b"../t/of-a-read"))),
+        frame(0, message((1, b"head"), (11, b"other"))),
+        frame(0, b"/t/torn"),
+    ]
+    stream = kept[0] + news + b"".join(kept[1:]) + news + news
+    passed = b"".join(sieve.feed(stream[n : n + size]) for n in range(0, len(stream), size))
+    assert passed == b"".join(kept) + news, "and no more than was asked for"
+    assert lost == ["/t/one", "/t/one"]
 
 
 def test_nothing_here_knows_the_product() -> None:

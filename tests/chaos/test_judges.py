@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from zlib import crc32
 
-from tests.chaos.history import Call, Fault, History, Leftover, Told
+from tests.chaos.history import OTHER_COLLECTOR, Belief, Call, Fault, History, Leftover, Told
 from tests.chaos.judgement import Result, result_of
 from tests.chaos.laws import judge
 from tests.chaos.story import BLOB, FENCE, FILE, GRACE, HOLDER, Story, lawful
@@ -30,7 +30,7 @@ def test_a_lawful_history_is_not_condemned_and_every_law_is_judged() -> None:
     history.ending = replace(history.ending, attached_revision=4, living=("p1",))
     judgements = judge(history)
     assert [one.violations for one in judgements if one.violations] == []
-    assert [one.law for one in judgements if not one.facts] == []
+    assert [one.law for one in judgements if not one.facts] == ["S10", "L2", "L5"], "which need more than that"
     assert result_of(history, judgements) is Result.HOLDS
 
 
@@ -159,6 +159,19 @@ def test_s1_condemns_a_delete_of_what_a_program_still_believes_to_hold() -> None
 def test_s1_condemns_a_delete_less_than_a_grace_after_the_last_hold() -> None:
     assert violated(held_at_the_delete(until=106.0).history) == {"S1"}
     assert violated(held_at_the_delete(until=105.0).history) == set()
+
+
+def test_s1_condemns_a_delete_of_what_a_timer_still_keeps() -> None:
+    story = abandoned_blob()
+    story.put("holds", *BLOB, "crowd!w1", {"sequence": 1})  # a timer's; no beacon of it was ever there
+    story.condemn()
+    story.grace()
+    story.prepare()
+    story.send()
+    story.arrive()
+    history = story.end()
+    history.beliefs.append(Belief("", *BLOB[::2], "u1", 105.0, 500.0, "created"))
+    assert "S1" in violated(history)
 
 
 def test_s1_excuses_a_use_that_came_after_the_prepare_even_by_an_earlier_holder() -> None:
@@ -342,12 +355,15 @@ def test_l3_condemns_a_lost_creation_of_a_rule_with_intents_even_if_nobody_was_t
     assert violated(history) == {"L3"}
 
 
-def test_l3_accepts_an_intent_that_is_left() -> None:
+def test_l3_accepts_an_intent_that_is_left_also_when_it_was_noted_later_that_nobody_knows() -> None:
     story = Story()
     story.put("intents", HOLDER, "call", {"rule": "create", "resource": FILE})
     story.wait(0.2)
     history = story.end()
     history.calls.append(Call("files", "f1", "PUT", "program:p1", "x", story.now, story.now, 0, "u1", "created"))
+    assert violated(history) == set()
+    story.wait(5.0)
+    story.put("intents", HOLDER, "call", {"rule": "create", "resource": FILE, "suspect": "no-lookup"})
     assert violated(history) == set()
 
 
@@ -370,3 +386,70 @@ def test_a_part_that_ends_by_itself_is_condemned() -> None:
     history = lawful().history
     history.falls.append("p1-sidecar: AttributeError")
     assert violated(history) == {"up"}
+
+
+# --- S10, L2 and L5 ---------------------------------------------------------------------------------------------
+
+
+def beside_another_tenant() -> Story:
+    story = lawful()
+    story.other_makes("files", "o1")
+    return story
+
+
+def test_s10_condemns_keys_about_what_a_tenant_never_made_and_keys_of_no_tenant() -> None:
+    history = beside_another_tenant().history
+    assert violated(history) == set()
+    for key in (
+        "other/holds/blobs/blob/b1/crowd",
+        "chaos/control/%61rmed",
+        "chaos/resources/files/file/o1",
+        "third/beacons/x",
+    ):
+        story = beside_another_tenant()
+        story.write(f"/leasehold/1/{key}")
+        assert violated(story.history) == {"S10"}, key
+
+
+def test_s10_condemns_a_delete_with_the_credentials_of_another_tenant() -> None:
+    story = beside_another_tenant()
+    story.other_makes("files", "o2")
+    [*_, made] = story.history.others
+    story.history.others.append(replace(made, id="f1", method="DELETE", who=OTHER_COLLECTOR, effect="removed"))
+    assert violated(story.history) == {"S10"}
+
+
+def lost_news(found: bool) -> History:
+    story = abandoned_blob()
+    key = next(event.key for event in story.history.events if "/tombstones/" in event.key)
+    lost = {"lost": [key], "plane": "a", "found_by_a_scan": found}
+    story.history.faults.append(Fault("lose-watch-events", story.now - 1, story.now + 30, found, lost))
+    story.wait(20)
+    if found:
+        story.grace()
+        story.prepare()
+    story.wait(200)
+    return story.end()
+
+
+def test_l2_condemns_what_was_never_looked_at_again_when_its_news_were_lost() -> None:
+    assert violated(lost_news(found=True)) == set()
+    assert violated(lost_news(found=False)) == {"L2"}
+
+
+def beside_a_hurt_owner(waits: float) -> History:
+    story = abandoned_blob()
+    story.grace()
+    story.history.faults.append(Fault("owner-slow", story.now - 5, story.now + 60, True, {"owner": "files"}))
+    for n in range(3):
+        resource = ("blobs", "blob", f"w{n}")
+        story.create(resource)
+        story.put("sweeps", *resource, {"state": "prepared", "fence": FENCE, "epoch": "4s/1", "attempt": 0})
+        story.wait(waits)
+        story.send(resource=resource)
+    return story.end()
+
+
+def test_l5_condemns_sweeps_that_wait_for_another_owner() -> None:
+    assert "L5" not in violated(beside_a_hurt_owner(0.1))
+    assert "L5" in violated(beside_a_hurt_owner(5.0))

@@ -18,7 +18,7 @@ from tests.chaos.report import judged
 from tests.chaos.run import Plan, narrator, run
 
 SEED = int(os.environ.get("LEASEHOLD_CHAOS_SEED", "11"))
-SECONDS = 90
+SECONDS = 50
 PARTS = (
     "crash-program", "kill-sidecar", "kill-plane", "freeze-plane", "add-plane", "cut-sidecar-from-etcd",
     "cut-plane-from-etcd", "cut-sidecar-from-owner", "owner-repeats", "owner-resets", "lose-machine", "trip-brake",
@@ -63,4 +63,4 @@ def test_every_law_holds_while_real_faults_take_effect(tmp_path: Path) -> None:
     assert took & set(PARTS), report
     assert took & set(STORE), report
     judgements, _ = judged(history)
-    assert {one.law for one in judgements if one.facts} == ALWAYS_JUDGED, report
+    assert {one.law for one in judgements if one.facts} >= ALWAYS_JUDGED, report

@@ -25,6 +25,8 @@ class Mode(StrEnum):
     """Requests pass, answers do not."""
     DELAY = "delay"
     """Everything passes late, in order."""
+    LOSSY = "lossy"
+    """Connections are made anew, and news that a sieve knows do not come through them."""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class _Pair:
     up: asyncio.StreamWriter
     source: int
     spared: bool = False
+    sieve: Callable[[bytes], bytes] | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
@@ -60,6 +63,8 @@ class Wire:
         self.spares: Callable[[int], bool] = lambda source: False
         self.names: Callable[[int], str | None] = lambda source: None
         """Whose connection it is, by its port."""
+        self.sieve: Callable[[], Callable[[bytes], bytes]] | None = None
+        """For ``LOSSY``: makes what an answer's bytes go through, one for each connection."""
         self.callers: dict[int, str] = {}
         """The same, by the port that the other end sees."""
         self.port = listen
@@ -83,7 +88,7 @@ class Wire:
             self.effect = Effect()
         for pair in self._pairs:
             pair.spared = mode is not Mode.OPEN and self.spares(pair.source)
-        if mode is Mode.REFUSE or before in {Mode.BLACKHOLE, Mode.HALF_OPEN}:
+        if mode in {Mode.REFUSE, Mode.LOSSY} or before in {Mode.BLACKHOLE, Mode.HALF_OPEN, Mode.LOSSY}:
             self.cut()
 
     def cut(self) -> int:
@@ -112,9 +117,12 @@ class Wire:
         except OSError:
             _reset(writer)
             return
+        seen_as = up_writer.get_extra_info("sockname")[1]
+        self.callers.pop(seen_as, None)  # ports come again, and perhaps nobody can tell whose it is now
         if (name := self.names(source)) is not None:
-            self.callers[up_writer.get_extra_info("sockname")[1]] = name
-        pair = _Pair(writer, up_writer, source, spared)
+            self.callers[seen_as] = name
+        sieve = self.sieve() if self.mode is Mode.LOSSY and self.sieve is not None else None
+        pair = _Pair(writer, up_writer, source, spared, sieve)
         self._pairs.add(pair)
         pair.tasks = [
             asyncio.create_task(self._pump(reader, up_writer, pair, answers=False)),
@@ -139,7 +147,7 @@ class Wire:
                 if mode is Mode.DELAY:
                     self.effect.delayed += 1
                     await asyncio.sleep(self.delay)
-                writer.write(data)
+                writer.write(pair.sieve(data) if pair.sieve is not None and answers else data)
                 await writer.drain()
             if writer.can_write_eof():
                 writer.write_eof()

@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -19,12 +20,15 @@ from tests.chaos.history import Fault
 from tests.chaos.owners import TIMEOUT_SECONDS, Owner
 from tests.chaos.parts import Pair, Plane, Settings
 from tests.chaos.processes import HOST, SCRIPTS, Child, Ports
+from tests.chaos.rolls import GrpcOwner, descriptor_set
 from tests.chaos.wires import Wire, owner_of_port
 from tests.chaos.witness import Witness
 
 STALL_SECONDS = 1.0
 """A loop that wakes so late was not let run: the machine stalled, and everybody may have been cut off."""
 STRANGERS = 4
+OTHER_LASTS_SECONDS = 20.0
+"""Of a program of the other tenant: so there is something to collect."""
 HOUSEKEEPING_SECONDS = 60.0
 KEPT_REVISIONS = 2000
 FAKETIME = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
@@ -35,14 +39,19 @@ class World:
 
     def __init__(self, settings: Settings, random: Random, *, pairs: int, most_pairs: int) -> None:
         self.settings, self.random, self.ports = settings, random, Ports()
-        (settings.folder / "board").mkdir(parents=True)
+        elsewhere = settings.folder / "other"
+        self.other = replace(settings, folder=elsewhere, tenant="other", names=OTHER_NAMES, lasts=OTHER_LASTS_SECONDS)
+        for folder in (settings.folder, elsewhere):
+            (folder / "board").mkdir(parents=True)
         self.cluster = Cluster(settings.folder, self.ports)
         self.gateway = self.cluster.gateway
         self.witness = Witness(self.gateway)
         self.owners = {
             name: Owner(name, named, self._look, Random(random.random()), port=self.ports.next())
-            for name, named in (("blobs", False), ("files", True))
+            for name, named in (("blobs", False), ("files", True), ("notes", False), ("teams", False))
         }
+        rolls = GrpcOwner("rolls", False, self._look, Random(random.random()), port=self.ports.next())
+        self.owners["rolls"] = rolls
         self.to_owners = {name: Wire(owner.port, self.ports.next()) for name, owner in self.owners.items()}
         for name, wire in self.to_owners.items():
             wire.names, self.owners[name].callers = self._plane_of, wire.callers
@@ -50,7 +59,11 @@ class World:
         self.planes: list[Plane] = []
         self.spare: Plane
         """One more, which only a fault starts."""
+        self.others: Plane
+        """That of the other tenant."""
         self.crowd = Crowd(self._new_pair, random, size=pairs, most=most_pairs)
+        # One of the other tenant at a time: enough to see whether it is left alone, and leaves others alone.
+        self.strangers = Crowd(self._new_other, random, size=1, most=most_pairs, prefix="o")
         self.stalls: list[Fault] = []
         self.falls: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -69,9 +82,11 @@ class World:
         await self._stop()
 
     async def _start(self) -> None:
-        self._write_rules()
+        self._write_rules(self.settings, "yes")
+        self._write_rules(self.other, "other")
         await self.cluster.start()
         self._spawn(self.witness.run())
+        await self._plant_what_cannot_be_read()
         self._spawn(self._watch_for_stalls())
         for owner in self.owners.values():
             await owner.start()
@@ -83,12 +98,14 @@ class World:
         self.clock.write_text("+0\n")
         members = [member.client_port for member in self.cluster.members]
         *self.planes, self.spare = (Plane(f"plane-{n}", self.settings, members, self.ports, env) for n in "abc")
-        for plane in self.everybody():
+        self.others = Plane("plane-o", self.other, members, self.ports, {})
+        for plane in (*self.everybody(), self.others):
             await plane.start_wires()
-        for plane in self.planes:
+        for plane in (*self.planes, self.others):
             await plane.child.start()
         await asyncio.gather(*(plane.until_ready() for plane in self.planes))
         self._spawn(self.crowd.run())
+        self._spawn(self.strangers.run())
         self._spawn(self._raise_the_fallen())
         self._spawn(self._keep_house())
 
@@ -97,7 +114,8 @@ class World:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.crowd.stop()
-        for plane in self.everybody() if self.planes else ():
+        await self.strangers.stop()
+        for plane in (*self.everybody(), self.others) if self.planes else ():
             await plane.child.kill()
             await plane.stop_wires()
         for wire in self.to_owners.values():
@@ -137,8 +155,8 @@ class World:
     def parts(self) -> Iterator[Child]:
         """Every process of the product and of etcd."""
         yield from self.cluster.members
-        yield from (plane.child for plane in self.everybody())
-        for pair in self.crowd.pairs:
+        yield from (plane.child for plane in (*self.everybody(), self.others))
+        for pair in (*self.crowd.pairs, *self.strangers.pairs):
             yield from (pair.program, pair.sidecar)
 
     async def leasehold(self, *arguments: str) -> None:
@@ -154,12 +172,20 @@ class World:
     # --- parts ----------------------------------------------------------------------------------------------------
 
     def _new_pair(self, name: str) -> Pair:
+        return self._pair(name, self.settings)
+
+    def _new_other(self, name: str) -> Pair:
+        return self._pair(name, self.other)
+
+    def _pair(self, name: str, settings: Settings) -> Pair:
         owners = {owner: self.owners[owner].port for owner in self.owners}
         members = [member.client_port for member in self.cluster.members]
-        return Pair(name, self.random.randrange(2**32), self.settings, owners, members, self.ports)
+        return Pair(name, self.random.randrange(2**32), settings, owners, members, self.ports)
 
     def _plane_of(self, port: int) -> str | None:
-        return owner_of_port(port, {plane.child.pid: plane.name for plane in self.everybody() if plane.child.pid})
+        return owner_of_port(
+            port, {one.child.pid: one.name for one in (*self.everybody(), self.others) if one.child.pid}
+        )
 
     async def _look(self) -> int:
         return await self.gateway.revision(within=0.3)
@@ -179,7 +205,8 @@ class World:
     async def _raise_the_fallen(self) -> None:
         """As a supervisor would; but it is written down: no part should need one."""
         while True:
-            for part in [*(plane.child for plane in self.planes), *(pair.sidecar for pair in self.crowd.pairs)]:
+            pairs = (*self.crowd.pairs, *self.strangers.pairs)
+            for part in [*(one.child for one in (*self.planes, self.others)), *(pair.sidecar for pair in pairs)]:
                 if part.fell:
                     self.falls.append(
                         f"{part.name} at {time.monotonic():.3f}: {part.log.read_text().splitlines()[-1:]}"
@@ -196,16 +223,24 @@ class World:
                 with contextlib.suppress(*TROUBLE):
                     await self.gateway.ask_any("kv/compaction", {"revision": str(revision)}, within=5.0)
 
-    def _write_rules(self) -> None:
-        settings = self.settings
+    def _write_rules(self, settings: Settings, credentials: str) -> None:
         text = _OWNERS.format(
-            timeout=TIMEOUT_SECONDS, **{name: f"{HOST}:{wire.port}" for name, wire in self.to_owners.items()}
-        )
-        for owner, create in (("blobs", _BY_POST), ("files", _BY_PUT)):
-            text += (create + _USE_AND_DELETE).format(
-                owner=owner, type=owner[:-1], grace=settings.grace, hold=settings.hold_deadline, idle=settings.idle
-            )
+            timeout=TIMEOUT_SECONDS, credentials=credentials, schema=settings.folder / "rolls.pb",
+            **{name: f"{HOST}:{wire.port}" for name, wire in self.to_owners.items()},
+        )  # fmt: skip
+        for owner, rules in _RULES.items():
+            text += rules.format(
+                owner=owner, type=owner[:-1], grace=settings.grace, hold=settings.hold_deadline, idle=settings.idle,
+                timer=settings.timer,
+            )  # fmt: skip
         (settings.folder / "rules.yaml").write_text(text)
+        (settings.folder / "rolls.pb").write_bytes(descriptor_set())
+
+    async def _plant_what_cannot_be_read(self) -> None:
+        """Records that nobody can read stand there all the while, and must not disturb the others (L5)."""
+        below = f"/leasehold/1/{self.settings.tenant}"
+        for key in ("resources/blobs/blob/broken-1", "roster/broken-2", "intents/broken-3/call", "rules/broken-4"):
+            await self.gateway.put(f"{below}/{key}".encode(), b"\xff{ not a record", within=5.0)
 
 
 def faketime() -> Path | None:
@@ -238,32 +273,80 @@ owners:
   - name: blobs
     hosts: ["blobs.test"]
     endpoint: http://{blobs}
-    headers: {{X-Collector: "yes"}}
+    headers: {{X-Collector: "{credentials}"}}
     delete: {{path: "/v1/blobs/{{id}}", precondition: never-reused}}
     read: {{path: "/v1/blobs/{{id}}"}}
     limits: {{timeout: {timeout}s}}
   - name: files
     hosts: ["files.test"]
     endpoint: http://{files}
-    headers: {{X-Collector: "yes"}}
+    headers: {{X-Collector: "{credentials}"}}
     delete: {{path: "/v1/files/{{id}}", precondition: if-match}}
     read: {{path: "/v1/files/{{id}}", incarnation: {{json: uid}}}}
+    lookup: {{path: "/v1/files/{{id}}", key: {{json: key}}, incarnation: {{json: uid}}, after: 5s}}
+    limits: {{timeout: {timeout}s}}
+  - name: notes
+    hosts: ["notes.test"]
+    endpoint: http://{notes}
+    headers: {{X-Collector: "{credentials}"}}
+    delete: {{path: "/v1/notes/{{id}}", precondition: never-reused}}
+    limits: {{timeout: {timeout}s}}
+  - name: teams
+    hosts: ["teams.test"]
+    endpoint: http://{teams}
+    headers: {{X-Collector: "{credentials}"}}
+    delete: {{path: "/v1/teams/{{id}}", precondition: never-reused}}
+    limits: {{timeout: {timeout}s}}
+  - name: rolls
+    hosts: ["rolls.test"]
+    endpoint: http://{rolls}
+    headers: {{X-Collector: "{credentials}"}}
+    descriptor_set: {schema}
+    delete: {{grpc: {{service: rolls.v1.Rolls, method: Delete, request: {{id: "{{id}}"}}}}, precondition: never-reused}}
+    read: {{grpc: {{service: rolls.v1.Rolls, method: Get, request: {{id: "{{id}}"}}}},
+            incarnation: {{grpc: {{field: uid}}}}}}
     limits: {{timeout: {timeout}s}}
 rules:
 """
 _BY_POST = """
-  - {{name: create-{owner}, owner: {owner}, type: {type}, on: create, held_by: process, mode: sweep, grace: {grace}s,
+  - {{name: create-{owner}, owner: {owner}, type: {type}, on: create, mode: sweep, grace: {grace}s,
      match: {{method: POST, path: "/v1/{owner}", status: [201]}}, id: {{json: id}}, incarnation: {{json: uid}},
-     hold_deadline: {hold}s}}
-"""
+     hold_deadline: {hold}s, """
 _BY_PUT = """
   - {{name: create-{owner}, owner: {owner}, type: {type}, on: create, held_by: process, mode: sweep, grace: {grace}s,
      match: {{method: PUT, path: "/v1/{owner}/{{id}}", status: [201]}}, id: {{path: id}}, incarnation: {{json: uid}},
-     hold_deadline: {hold}s, commit: before-request, on_unavailable: reject}}
+     hold_deadline: {hold}s, commit: before-request, on_unavailable: reject,
+     idempotency_key: {{header: Idempotency-Key}}}}
 """
-_USE_AND_DELETE = """
-  - {{name: use-{owner}, owner: {owner}, type: {type}, on: use, held_by: process, idle_release: {idle}s,
-     match: {{method: GET, path: "/v1/{owner}/{{id}}", status: [200]}}, id: {{path: id}}, hold_deadline: {hold}s}}
+_USE = """
+  - {{name: use-{owner}, owner: {owner}, type: {type}, on: use, hold_deadline: {hold}s,
+     match: {{method: GET, path: "/v1/{owner}/{{id}}", status: [200]}}, id: {{path: id}}, """
+_DELETE = """
   - {{name: delete-{owner}, owner: {owner}, type: {type}, on: delete,
      match: {{method: DELETE, path: "/v1/{owner}/{{id}}", status: [200, 204, 404]}}, id: {{path: id}}}}
 """
+_BY_GRPC = """
+  - {{name: create-{owner}, owner: {owner}, type: {type}, on: create, held_by: process, mode: sweep, grace: {grace}s,
+     match: {{grpc: {{service: rolls.v1.Rolls, method: Create}}}}, id: {{grpc: {{field: id}}}},
+     incarnation: {{grpc: {{field: uid}}}}, hold_deadline: {hold}s}}
+  - {{name: use-{owner}, owner: {owner}, type: {type}, on: use, held_by: process, idle_release: {idle}s,
+     match: {{grpc: {{service: rolls.v1.Rolls, method: Get}}}}, id: {{grpc: {{field: id, from: request}}}},
+     hold_deadline: {hold}s}}
+  - {{name: delete-{owner}, owner: {owner}, type: {type}, on: delete,
+     match: {{grpc: {{service: rolls.v1.Rolls, method: Delete}}}}, id: {{grpc: {{field: id, from: request}}}}}}
+"""
+_BY_PROCESS, _WHILE_USED = "held_by: process}}", "held_by: process, idle_release: {idle}s}}"
+_BY_TIMER, _BY_SERVICE = "held_by: timer, ttl: {timer}s}}", "held_by: service}}"
+_RULES = {
+    "blobs": _BY_POST + _BY_PROCESS + _USE + _WHILE_USED + _DELETE,
+    "files": _BY_PUT + _USE + _WHILE_USED + _DELETE,
+    "notes": _BY_POST + _BY_TIMER + _USE + _BY_TIMER + _DELETE,
+    "rolls": _BY_GRPC,
+    "teams": _BY_POST + _BY_SERVICE + _DELETE,
+}
+NAMES = tuple(f"n{n}" for n in range(16))
+OTHER_NAMES = (
+    "o1", "o2", "o3", "../../chaos/control/armed", "/leasehold/1/chaos/pins/files/file/n1", "..", "n1/n2", "o%2Fchaos",
+    "o\u00e9 \u2603", "*", "o?x=1#y",
+)  # fmt: skip
+"""What the other tenant calls its files: some try to be keys, or lead somewhere else."""

@@ -158,23 +158,26 @@ async def test_a_rolling_restart_of_a_service_loses_nothing(here: World, owner: 
 
 
 async def test_a_sidecar_that_restarts_keeps_what_its_process_holds(here: World, owner: Owner) -> None:
-    text = rules(owner, grace="6s")
+    text = rules(owner, grace="15s")  # long enough for any machine to start a sidecar in
     await here.control_plane(here.write("rules.yaml", text))
     port = free_port()
     program = await here.program(f"http://127.0.0.1:{port}")
     file = here.write("rules-a.yaml", text)
     sidecar = await here.sidecar(pid=program.pid, to=owner.address, rules=file, listen=port)
     blob = await program.create()
+
+    async def held(yes: bool) -> bool:
+        return ((await here.resources()).get(blob) == "held") is yes
+
     for orderly in (True, False):
         await (sidecar.stop() if orderly else sidecar.kill())
-        await asyncio.sleep(4)  # longer than the ttl, shorter than the ttl and the grace
+        await eventually("it was away for longer than its lease", partial(held, yes=False))
         sidecar = await here.sidecar(pid=program.pid, to=owner.address, rules=file, listen=port)
-        # Killed before it is back in etcd, it would have been away all the while: longer than the ttl and the grace.
         await eventually("it speaks for its process again", partial(_is_ready, sidecar))
-    await asyncio.sleep(8)  # time for a wrong sweep to happen
-    assert blob in owner.blobs
+        await eventually("what condemned it is taken back", partial(held, yes=True))
+    assert owner.deletes() == []
     await program.kill()
-    await gone(owner, blob)
+    await gone(owner, blob, within=60)
 
 
 async def _is_ready(sidecar: Process) -> bool:

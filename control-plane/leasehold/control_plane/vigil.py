@@ -154,7 +154,7 @@ class Vigil:
 
     def _is_carried_by_others(self, resource: Resource, holder: Holder) -> bool:
         entry = self._index.entry(resource)
-        if entry is None or self._is_held(resource):
+        if entry is None or self._is_held_again(resource):
             return False
         return any(hold.holder != holder and hold.holder in self.window for hold in entry.holds)
 
@@ -164,6 +164,14 @@ class Vigil:
     def _is_held(self, resource: Resource) -> bool:
         entry = self._index.entry(resource)
         return entry is not None and bool(entry.record) and entry.facts.holding is Holding.HELD
+
+    def _is_held_again(self, resource: Resource) -> bool:
+        """By a holder that is alive: what is needed by another resource alone is carried as much as that one is."""
+        entry = self._index.entry(resource)
+        if entry is None or not entry.record:
+            return False
+        holders = (self._index.holder(hold.holder) for hold in entry.holds if hold.released is False)
+        return any(one is not None and one.beacon for one in holders)
 
     def _judge(self) -> None:
         window, limits = self.window, self.thresholds
@@ -238,7 +246,7 @@ class Vigil:
         seen, tripped = self._index.tripped
         if tripped is None or tripped.cause is not Cause.VANISHED:
             return
-        missing = sum(not self._is_held(one) for one in self.window.resources()) + self.window.inherited
+        missing = sum(not self._is_held_again(one) for one in self.window.resources()) + self.window.inherited
         # Of what was live then: what came into being since does not make what is missing any less.
         if self.thresholds.vanished_too_much(missing, min(self.live(), tripped.live)):
             return

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from random import Random
 
 from tests.chaos.faults.stopwatch import Stopwatch, until
 from tests.chaos.history import Fault
+from tests.chaos.lossy import Sieve
+from tests.chaos.parts import SCAN_SECONDS
 from tests.chaos.wires import Mode, Wire
 from tests.chaos.world import World
 
 PATIENCE_SECONDS = 40.0
 """How long it may take until something is swept."""
+MOST_LOST = 20
+LOSING_SECONDS = 20.0
 MODES = (Mode.REFUSE, Mode.BLACKHOLE, Mode.HALF_OPEN, Mode.DELAY)
 
 
@@ -45,10 +50,36 @@ async def cut_plane_from_etcd(world: World, random: Random) -> Fault:
     return watch.over(took and bool(moved))
 
 
+async def lose_watch_events(world: World, random: Random) -> Fault:
+    """A control plane's watch goes on, without some of its news: only its scan can find that out (L2)."""
+    watch = Stopwatch("lose-watch-events")
+    acting = [plane for plane in world.planes if plane.child.pid and world.shards_of(plane)]
+    if not acting:
+        return watch.nothing("no control plane has a shard")
+    plane, lost = random.choice(acting), list[str]()
+    mended = plane.child.said("scan_corrected")
+    families = random.choice(["tombstones", "tombstones|beacons", "tombstones|epochs"])
+    chosen = re.compile(f"/leasehold/1/{world.settings.tenant}/(?:{families})/[!-~]+".encode())
+    for wire in plane.etcd:
+        wire.sieve = lambda: Sieve(chosen, lost, MOST_LOST).feed
+        wire.set(Mode.LOSSY)
+    try:
+        if world.crowd.whole:
+            await random.choice(world.crowd.whole).end_program("crash")  # so that there is something to tell
+        await until(lambda: any("/tombstones/" in key for key in lost), LOSING_SECONDS)
+        await asyncio.sleep(random.uniform(2, 4))  # the watch must get past what was lost, or it is told again
+    finally:
+        for wire in plane.etcd:
+            wire.set(Mode.OPEN)
+    found = lost and await until(lambda: plane.child.said("scan_corrected") > mended, 2 * SCAN_SECONDS + 10)
+    watch.show(plane=plane.name, lost=lost[:MOST_LOST], found_by_a_scan=bool(found))
+    return watch.over(bool(found))
+
+
 async def cut_plane_from_owner(world: World, random: Random) -> Fault:
     """Deletes under way are cut, held up or lose their answers."""
     watch = Stopwatch("cut-plane-from-owner")
-    name, mode = random.choice(sorted(world.to_owners)), random.choice(MODES)
+    name, mode = random.choice(["blobs", "files", "rolls"]), random.choice(MODES)
     watch.show(owner=name)
     if world.crowd.whole:
         await random.choice(world.crowd.whole).end_program("crash")  # so that there is something to delete

@@ -10,6 +10,9 @@ from tests.chaos.history import Fault
 from tests.chaos.parts import Pair, Plane
 from tests.chaos.world import World
 
+TAKEN_OVER_SECONDS = 25.0
+"""How long others may take to take shards over, when etcd itself is hurt meanwhile."""
+
 
 async def kill_sidecar(world: World, random: Random) -> Fault:
     """SIGKILL, and back before a grace is over: its program must not lose anything."""
@@ -89,7 +92,7 @@ async def kill_plane(world: World, random: Random) -> Fault:
         return watch.nothing("no control plane has a shard")
     shards = world.shards_of(plane)
     await plane.child.kill()
-    moved = await until(lambda: world.moved(shards), world.settings.leader_ttl * 4)
+    moved = await until(lambda: world.moved(shards), TAKEN_OVER_SECONDS)
     watch.show(plane=plane.name, shards=len(shards), taken_over=bool(moved))
     await asyncio.sleep(random.uniform(0.0, 2.0))
     await plane.child.start()
@@ -103,7 +106,7 @@ async def freeze_plane(world: World, random: Random) -> Fault:
         return watch.nothing("no control plane has a shard")
     shards = world.shards_of(plane)
     state = await plane.child.freeze()
-    moved = await until(lambda: world.moved(shards), world.settings.leader_ttl * 4)
+    moved = await until(lambda: world.moved(shards), TAKEN_OVER_SECONDS)
     watch.show(plane=plane.name, shards=len(shards), state=state, taken_over=bool(moved))
     await asyncio.sleep(random.uniform(0.0, 2.0))
     plane.child.thaw()
@@ -118,7 +121,7 @@ async def add_plane(world: World, random: Random) -> Fault:
     await asyncio.sleep(random.uniform(2, 8))
     shards, how = world.shards_of(plane), random.choice(["stop", "kill"])
     await (plane.child.stop() if how == "stop" else plane.child.kill())
-    moved = await until(lambda: world.moved(shards), world.settings.leader_ttl * 4)
+    moved = await until(lambda: world.moved(shards), TAKEN_OVER_SECONDS)
     watch.show(plane=plane.name, shards=len(shards), left_by=how, taken_over=bool(moved))
     return watch.over(bool(got) and bool(shards))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.chaos.history import History
 from tests.chaos.judgement import Judgement
-from tests.chaos.laws import authority, evidence, holding, liveness, sharding, strangers, targets
+from tests.chaos.laws import authority, evidence, holding, liveness, missed, sharding, strangers, targets, tenants
 
 JUDGES: tuple[Callable[[History], Judgement], ...] = (
     liveness.nobody_falls,
@@ -19,11 +19,14 @@ JUDGES: tuple[Callable[[History], Judgement], ...] = (
     authority.present_facts,
     authority.the_brake,
     strangers.untouched,
+    tenants.tenants_apart,
     evidence.told_is_durable,
     evidence.written_before_it_is_sent,
     liveness.abandoned_is_gone,
+    missed.lost_news_are_found,
     liveness.creations_are_known,
     liveness.holders_come_back,
+    missed.the_well_are_not_held_up,
     liveness.nothing_vanishes,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from tests.fakes.etcd import FakeEtcd
 
@@ -28,6 +29,14 @@ class StandingClock:
             await wake
         finally:
             del self._waiting[wake]
+
+    async def advance_until(self, what: str, look: Callable[[], object], *, within: float, step: float = 0.25) -> None:
+        """Let time pass until something is seen, and no longer. A busy machine may need more time than ours passes for
+        what has to happen in between: where a test counts on it, it waits for it."""
+        end = self._now + within
+        while not look():
+            assert self._now < end, f"not within {within} s: {what}"
+            await self.advance(step, step=step)
 
     async def advance(self, seconds: float, *, step: float = 0.25, both: bool = True) -> None:
         """Let time pass in small steps, so that renewals are made in between."""

@@ -174,10 +174,8 @@ async def test_a_leader_that_was_stopped_past_its_lease_calls_nobody(
     client = await stage.stack.enter_async_context(Meddling(stage, stop))
     plane = await stage.leading(rule_set(stage), client=client)
     await abandoned(stage, "x")
-    await eventually("it is in its grace", lambda: state(plane, "x") is State.IN_GRACE)
-    await stage.clock.advance(GRACE + 0.5)
-    await eventually("it was about to send", lambda: stopped)
-    await asyncio.sleep(0.1)
+    await stage.clock.advance_until("it was about to send", lambda: stopped, within=10 * GRACE)
+    await eventually("it gave up", lambda: not list(plane.collector.crews[Step.SWEEP].in_hand()))
     assert called == []
 
 
