@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from leasehold.protocol import transactions as tx
+from leasehold.protocol.keyspace import shard_of
 from leasehold.protocol.names import Resource
 from leasehold.protocol.records import ArmedRecord, ClusterRecord, HolderKind, PinRecord
 from tests.machines.holders import Process
@@ -31,7 +31,11 @@ ACTING = (
 )  # fmt: skip
 HOLDING = (
     "attach", "lose_lease", "come_back", "retire", "intend", "retract", "create", "register", "create and register",
-    "acquire", "attach and acquire", "release", "arrive_late", "forget",
+    "acquire", "attach and acquire", "come back for a moment", "release", "arrive_late", "forget",
+)  # fmt: skip
+EVENTS = (
+    "pin", "trip", "usurped", "attach and acquire", "attach and acquire", "come back for a moment",
+    "come back for a moment", "forget", "create and register",
 )  # fmt: skip
 SETTLING = ("look", "look", "resolve", "recorded", "dismiss", "suspect")
 references = st.lists(a_resource, max_size=1).map(tuple)
@@ -39,8 +43,11 @@ references = st.lists(a_resource, max_size=1).map(tuple)
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-class Machine(RuleBasedStateMachine):
-    """Two processes and a service; two control planes; an operator; an owner. ``machine`` fills in the rest."""
+class Moments(RuleBasedStateMachine):
+    """Two processes and a service; two control planes; an operator; an owner. ``machine`` fills in the rest.
+
+    Always at the moments that matter: who acts has looked, and something happens before it writes.
+    """
 
     store: OneStore
     run: Run
@@ -78,11 +85,93 @@ class Machine(RuleBasedStateMachine):
             for user in users:
                 self.do(self.processes[user].acquire(resource))
 
-    # --- holders ----------------------------------------------------------------------------------------------------
+    @rule(
+        resource=a_resource, step=st.sampled_from(["condemn", "prepare", "send"]), process=a_process,
+        how=st.booleans(), event=st.sampled_from(EVENTS),
+    )  # fmt: skip
+    def meanwhile(self, resource: Resource, step: str, process: int, how: bool, event: str) -> None:
+        """Who acts has looked and is about to take a step; something happens; the step is tried all the same."""
+        one = self._about_to(step, resource)
+        if one is None:
+            return
+        if event == "usurped":
+            self.do(one.lose_lease())
+            self.do(self.planes[one is self.planes[0]].claim(shard_of(resource, SHARDS)))
+        elif event in {"pin", "trip"}:
+            self.an_operator(resource, event)
+        else:
+            who = self.processes[process]
+            if event == "come back for a moment":  # it matters of who held it
+                held = [p for p in self.processes if p.holder in self.world.picture.holds(tuple(resource))]
+                who = held[process % len(held)] if held else who
+            self.do(self._holding(who, event, resource, (), how))
+        self.do(one.act(resource))
 
-    @rule(process=a_process, resource=a_resource, needs=references, how=st.booleans(), action=st.sampled_from(HOLDING))
-    def a_holder(self, process: int, resource: Resource, needs: tuple[Resource, ...], how: bool, action: str) -> None:
-        self.do(self._holding(self.processes[process], action, resource, needs, how))
+    def _about_to(self, step: str, resource: Resource) -> Plane | None:
+        """Bring an abandoned resource to where this step is due: who is to take it, if it comes to that."""
+        if tuple(resource) not in self.world.picture.of("resources"):
+            self.do(self.processes[0].attach())
+            self.do(self._holding(self.processes[0], "create and register", resource, (), how=False))
+        self.everybody_ends()
+        for what in ("arm", "unpin"):
+            self.an_operator(resource, what)
+        for number in range(8):
+            one = self._acting(resource)
+            if number:
+                self.do(one.go_on(resource))
+            else:
+                one.glance(resource)
+            self.do(one.measure())
+            one = self._acting(resource)
+            one.glance(resource)
+            if one.due(resource) == step:
+                return one
+            self.do(self.world.pass_time(1.0))
+            self.an_epoch_lease_ends()
+        return None
+
+    def _recorded(self, number: int) -> Resource:
+        there = [one for one in RESOURCES if tuple(one) in self.world.picture.of("resources")] or RESOURCES
+        return there[number % len(there)]
+
+    def _acting(self, resource: Resource) -> Plane:
+        shard = self.world.picture.at("shards", str(shard_of(resource, SHARDS)))
+        return self.planes[shard is not None and shard.value["replica"] == "two"]
+
+    @rule(number=st.integers(0, 3), again=st.booleans())
+    def a_delete_arrives(self, number: int, again: bool) -> None:
+        """Late, out of order, or once and again."""
+        on_the_way = self.world.owner.on_the_way
+        if on_the_way:
+            self.world.deliver(number % len(on_the_way), again=again)
+
+    @rule()
+    def everybody_ends(self) -> None:
+        """Or seems to."""
+        for process in self.processes:
+            self.do(process.lose_lease())
+
+    @rule(resource=a_resource, what=st.sampled_from(["pin", "unpin", "unpin", "restore", "arm", "arm", "trip"]))
+    def an_operator(self, resource: Resource, what: str) -> None:
+        keys = self.world.keys
+        txns = {
+            "pin": tx.pin(keys, resource, PinRecord("me", "keep")),
+            "unpin": tx.unpin(keys, resource),
+            "restore": tx.restore(keys, resource),
+            "arm": tx.arm(keys, ArmedRecord("me", "again")),
+            "trip": tx.trip(keys),
+        }
+        self.do(self.world.commit(what, txns[what]))
+
+    @rule()
+    def an_epoch_lease_ends(self) -> None:
+        """In time, early or late."""
+        measured = sorted(self.world.picture.of("epoch-leases"))
+        if measured:
+            keys, (name, number) = self.world.keys, measured[0]
+            item = self.world.item(keys.epoch_lease(name, int(number)))  # type: ignore[arg-type]
+            assert item is not None
+            self.do(self.world.end_lease(item.lease))
 
     async def _holding(
         self, one: Process, action: str, resource: Resource, needs: tuple[Resource, ...], how: bool
@@ -94,6 +183,9 @@ class Machine(RuleBasedStateMachine):
         elif action == "create and register":
             one.create(resource)
             await one.register(resource, needs, unseen=False)
+        elif action == "come back for a moment":
+            await one.attach()
+            await one.lose_lease()
         elif action == "attach and acquire":
             await one.attach()
             await one.acquire(resource)
@@ -106,28 +198,40 @@ class Machine(RuleBasedStateMachine):
         else:
             await getattr(one, action)()
 
-    @rule()
-    def everybody_ends(self) -> None:
-        """Or seems to."""
-        for process in self.processes:
-            self.do(process.lose_lease())
+    # --- always -----------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def strangers_are_left_alone(self) -> None:
+        law("S6 what no rule saw created is left alone", not self.founded or STRANGER in self.world.owner.things)
+
+    def teardown(self) -> None:
+        type(self).took_effect.update(self.world.took_effect)
+        self.do(self.world.end())
+
+
+class Machine(Moments):
+    """And everything else that anybody may do, at any time."""
+
+    # --- holders ----------------------------------------------------------------------------------------------------
+
+    @rule(process=a_process, resource=a_resource, needs=references, how=st.booleans(), action=st.sampled_from(HOLDING))
+    def a_holder(self, process: int, resource: Resource, needs: tuple[Resource, ...], how: bool, action: str) -> None:
+        self.do(self._holding(self.processes[process], action, resource, needs, how))
 
     # --- control planes ---------------------------------------------------------------------------------------------
 
-    @rule(plane=a_plane, resource=a_resource, steps=st.integers(1, 6))
-    def collect(self, plane: int, resource: Resource, steps: int) -> None:
-        """A control plane is left alone for a while: it goes on with one resource, and time passes."""
-        one = self.planes[plane]
+    @rule(number=st.integers(0, 1), steps=st.integers(1, 8), everybody_ends=st.booleans())
+    def collect(self, number: int, steps: int, everybody_ends: bool) -> None:
+        """Who acts is left alone for a while: it goes on with one resource, and time passes."""
+        resource = self._recorded(number)
+        if everybody_ends:
+            self.everybody_ends()
         for _ in range(steps):
+            one = self._acting(resource)
             self.do(one.go_on(resource))
             self.do(one.measure())
             self.do(self.world.pass_time(0.5))
             self.an_epoch_lease_ends()
-
-    @rule(plane=a_plane, resource=a_resource, steps=st.integers(4, 8))
-    def collect_what_is_abandoned(self, plane: int, resource: Resource, steps: int) -> None:
-        self.everybody_ends()
-        self.collect(plane, resource, steps)
 
     @rule(plane=a_plane, resource=a_resource, action=st.sampled_from(ACTING))
     def a_control_plane(self, plane: int, resource: Resource, action: str) -> None:
@@ -158,48 +262,9 @@ class Machine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.do(self.world.pass_time(seconds))
 
-    @rule()
-    def an_epoch_lease_ends(self) -> None:
-        """In time, early or late."""
-        measured = sorted(self.world.picture.of("epoch-leases"))
-        if measured:
-            keys, (name, number) = self.world.keys, measured[0]
-            item = self.world.item(keys.epoch_lease(name, int(number)))  # type: ignore[arg-type]
-            assert item is not None
-            self.do(self.world.end_lease(item.lease))
-
-    @rule(resource=a_resource, what=st.sampled_from(["pin", "unpin", "unpin", "restore", "arm", "arm", "trip"]))
-    def an_operator(self, resource: Resource, what: str) -> None:
-        keys = self.world.keys
-        txns = {
-            "pin": tx.pin(keys, resource, PinRecord("me", "keep")),
-            "unpin": tx.unpin(keys, resource),
-            "restore": tx.restore(keys, resource),
-            "arm": tx.arm(keys, ArmedRecord("me", "again")),
-            "trip": tx.trip(keys),
-        }
-        self.do(self.world.commit(what, txns[what]))
-
     @rule(resource=a_resource)
     def a_user_changes_it(self, resource: Resource) -> None:
         self.world.owner.change(resource)
-
-    @rule(number=st.integers(0, 3), again=st.booleans())
-    def a_delete_arrives(self, number: int, again: bool) -> None:
-        """Late, out of order, or once and again."""
-        on_the_way = self.world.owner.on_the_way
-        if on_the_way:
-            self.world.deliver(number % len(on_the_way), again=again)
-
-    # --- always -----------------------------------------------------------------------------------------------------
-
-    @invariant()
-    def strangers_are_left_alone(self) -> None:
-        law("S6 what no rule saw created is left alone", not self.founded or STRANGER in self.world.owner.things)
-
-    def teardown(self) -> None:
-        type(self).took_effect.update(self.world.took_effect)
-        self.do(self.world.end())
 
 
 def unchanged(_: str, txn: Any) -> Any:
@@ -208,10 +273,10 @@ def unchanged(_: str, txn: Any) -> Any:
 
 
 def machine(
-    store: OneStore, runner: asyncio.Runner, mutate: Mutation = unchanged, *, conditional: bool = True
-) -> type[Machine]:
+    store: OneStore, run: Run, mutate: Mutation = unchanged, *, base: type[Moments] = Machine, conditional: bool = True
+) -> type[Moments]:
     """The same machine, for this store."""
-    return type("Machine", (Machine,), {
-        "store": store, "run": staticmethod(runner.run), "mutate": staticmethod(mutate), "conditional": conditional,
+    return type("Machine", (base,), {
+        "store": store, "run": staticmethod(run), "mutate": staticmethod(mutate), "conditional": conditional,
         "took_effect": Counter(),
     })  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -68,8 +69,17 @@ class Picture:
 def picture(items: Iterable[KeyValue]) -> Picture:
     families: dict[str, dict[tuple[str, ...], Item]] = {}
     for item in items:
-        _, _, _, _, family, *parts = item.key.decode().split("/")
-        value = json.loads(item.value) if item.value[:1] == b"{" else item.value.decode()
-        key = tuple(unquote(part) for part in parts)
-        families.setdefault(family, {})[key] = Item(value, item.create_revision, item.mod_revision)
+        family, key = _parts(item.key)
+        families.setdefault(family, {})[key] = Item(_value(item.value), item.create_revision, item.mod_revision)
     return Picture(families)
+
+
+@lru_cache(maxsize=4096)
+def _parts(key: bytes) -> tuple[str, tuple[str, ...]]:
+    _, _, _, _, family, *parts = key.decode().split("/")
+    return family, tuple(unquote(part) for part in parts)
+
+
+@lru_cache(maxsize=4096)
+def _value(value: bytes) -> Any:
+    return json.loads(value) if value[:1] == b"{" else value.decode()

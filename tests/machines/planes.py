@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from leasehold.control_plane.core.epochs import Close, Drop, Epochs, Open, Seen
 from leasehold.control_plane.core.index import Index
-from leasehold.control_plane.core.verdict import Condemnable, Evidence, Ripe, ripe, unheld
+from leasehold.control_plane.core.verdict import Condemnable, Evidence, Ripe, read_evidence, ripe, unheld
 from leasehold.control_plane.witness import Witness
 from leasehold.protocol import transactions as tx
 from leasehold.protocol import transactions_intents as intents
@@ -103,13 +103,24 @@ class Plane:
     # --- looking ----------------------------------------------------------------------------------------------------
 
     async def look(self, resource: Resource) -> None:
-        """What it will act on, until it looks again."""
+        """What it will act on, until it looks again: by the product's own reading."""
         world = self.world
         index = Index(world.keys)
         for item in world.items.values():
             index.apply(Event(Change.PUT, item))
         witness = Witness(world.store, world.keys, index, deadline=10)  # type: ignore[arg-type]
         evidence = await witness.look(resource)
+        self._remember(resource, evidence)
+
+    def glance(self, resource: Resource) -> None:
+        """The same of what the machine has read just now."""
+        world = self.world
+        revision = Revision(max((item.mod_revision for item in world.items.values()), default=1))
+        found = read_evidence(world.keys, resource, revision, world.items, world.item(world.keys.armed))
+        self._remember(resource, found)
+
+    def _remember(self, resource: Resource, evidence: Evidence) -> None:
+        world = self.world
         self.memory[resource] = Memory(evidence, world.item(world.keys.sweep(resource)))
         self._look_at_epochs()
         rosters = [item for key, item in world.items.items() if key in world.keys.family(Family.ROSTER)]
@@ -228,8 +239,12 @@ class Plane:
         for free in {shard, shard_of_class(CLASS, SHARDS)}:
             if self.world.item(self.world.keys.shard(free)) is None:
                 await self.claim(free)
-        await self.look(resource)
-        memory = self.memory[resource]
+        self.glance(resource)
+        await self.act(resource)
+
+    async def act(self, resource: Resource) -> None:
+        """The next step there is, on what it saw last."""
+        memory = self.memory.get(resource, Memory())
         if memory.sweep is not None:
             if decode(SweepRecord, memory.sweep.value).attempt == 0:
                 await self.send(resource)
@@ -240,6 +255,17 @@ class Plane:
             await self.prepare(resource)
         else:
             await self.condemn(resource)
+
+    def due(self, resource: Resource) -> str | None:
+        """What it would do next about what it saw last."""
+        memory = self.memory.get(resource, Memory())
+        if memory.sweep is not None:
+            return "conclude" if decode(SweepRecord, memory.sweep.value).attempt else "send"
+        if memory.evidence is None:
+            return None
+        if memory.evidence.tombstone is not None:
+            return "prepare" if isinstance(ripe(memory.evidence, lambda _: self.seen_epochs), Ripe) else None
+        return "condemn" if isinstance(unheld(memory.evidence), Condemnable) else None
 
     def _evidence(self, resource: Resource) -> Evidence | None:
         return self.memory.get(resource, Memory()).evidence
