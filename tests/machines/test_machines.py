@@ -48,7 +48,7 @@ def _needs_etcd() -> None:
 
 def test_no_law_breaks_in_the_fake_etcd() -> None:
     kind = machine(InProcess(), straight)
-    play(kind, 60)
+    play(kind, 40)
     assert [name for name in DESTRUCTIVE if not kind.took_effect[name]] == [], "the machine went nowhere"
 
 
