@@ -1,4 +1,4 @@
-"""Many shapes of pods: what is injected is a pod that Kubernetes takes, and a sidecar configuration that the sidecar takes."""
+"""Many shapes of pods: Kubernetes takes the pod that results, and the sidecar the configuration it is told."""
 
 from __future__ import annotations
 
@@ -43,6 +43,14 @@ IN_POD = {
 
 def shape(pod: Pod) -> tuple[list[str], list[str]]:
     return [str(one["name"]) for one in pod.init_containers], [str(one["name"]) for one in pod.containers]
+
+
+def test_the_schema_refuses_what_kubernetes_would_refuse() -> None:
+    for field, value in (("restartPolicie", "Always"), ("env", "x")):
+        document: Any = copy.deepcopy(injected("deployment").document)
+        document["spec"]["initContainers"][0][field] = value
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(document, "1.37", strict=True)
 
 
 @pytest.mark.parametrize("version", ["1.29", "1.37"])
