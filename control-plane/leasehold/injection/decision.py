@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
 
 from leasehold.injection.conventions import (
     MIRROR,
@@ -16,7 +14,7 @@ from leasehold.injection.conventions import (
     POD_SECURITY,
     REVISION_LABEL,
 )
-from leasehold.injection.pod import Document, Pod, listing, mapping, owner_workload
+from leasehold.injection.pod import Pod, listing, mapping, owner_workload
 from leasehold.injection.settings import InjectSection
 from leasehold.injection.wishes import Wishes
 
@@ -50,15 +48,19 @@ def left_alone(pod: Pod, section: InjectSection) -> Refusal | None:
     if by_pod is not None and by_pod != "true":
         return Refusal("bad-label", f'its label {POD_LABEL} is {by_pod!r}, expected "true" or "false"')
     if not is_asked_for(pod):
-        return Refusal("not-selected", f"neither its namespace ({NAMESPACE_LABEL}: enabled) asks for it nor itself",
-                       asked=False)  # fmt: skip
+        return Refusal(
+            "not-selected", f"neither its namespace ({NAMESPACE_LABEL}: enabled) asks for it nor itself", asked=False
+        )
     revision = pod.labels.get(REVISION_LABEL) or pod.namespace.labels.get(REVISION_LABEL) or "default"
     if revision != section.revision:
         told = f"revision {revision} is to inject it, this is {section.revision}"
         return Refusal("other-revision", told, asked=False)
     if name.startswith("kube-") or name == section.namespace:
-        return Refusal("protected-namespace", f"nothing is injected in namespace {name}",
-                       "the cluster's own parts, and Leasehold's, must start without it")  # fmt: skip
+        return Refusal(
+            "protected-namespace",
+            f"nothing is injected in namespace {name}",
+            "the cluster's own parts, and Leasehold's, must start without it",
+        )
     if MIRROR in pod.annotations:
         return Refusal("mirror-pod", "a static pod cannot be changed here")
     return None
@@ -71,28 +73,43 @@ def unfit(pod: Pod, section: InjectSection, wishes: Wishes) -> Refusal | None:
 
 def _obstacles(pod: Pod, section: InjectSection, wishes: Wishes) -> Iterator[Refusal]:
     if pod.spec.get("hostNetwork"):
-        yield Refusal("host-network", "it uses the node's network, where a redirect would be everybody's",
-                      "use leasehold run, or a forward proxy, beside it")  # fmt: skip
+        yield Refusal(
+            "host-network",
+            "it uses the node's network, where a redirect would be everybody's",
+            "use leasehold run, or a forward proxy, beside it",
+        )
     if mapping(pod.spec.get("os")).get("name") == "windows":
         yield Refusal("windows", "there is no sidecar for Windows")
     if pod.app_container(wishes.container) is None:
-        yield Refusal("no-app-container", f"there is no container {wishes.container or 'at all'}",
-                      "see the annotation leasehold.dev/container")  # fmt: skip
+        yield Refusal(
+            "no-app-container",
+            f"there is no container {wishes.container or 'at all'}",
+            "see the annotation leasehold.dev/container",
+        )
     yield from _clashes(pod, section, wishes)
     level = pod.namespace.labels.get(POD_SECURITY)
     if wishes.capture == "transparent" and level in {"baseline", "restricted"}:
-        yield Refusal("pod-security", f"its namespace enforces pod security {level}, which would reject the redirect",
-                      "leasehold.dev/capture: forward-proxy needs no NET_ADMIN")  # fmt: skip
+        yield Refusal(
+            "pod-security",
+            f"its namespace enforces pod security {level}, which would reject the redirect",
+            "leasehold.dev/capture: forward-proxy needs no NET_ADMIN",
+        )
     if not wishes.native and completes(pod):
-        yield Refusal("job-needs-native-sidecar", "beside a plain sidecar it would never complete",
-                      "native sidecars need Kubernetes 1.29 or newer")  # fmt: skip
+        yield Refusal(
+            "job-needs-native-sidecar",
+            "beside a plain sidecar it would never complete",
+            "native sidecars need Kubernetes 1.29 or newer",
+        )
 
 
 def _clashes(pod: Pod, section: InjectSection, wishes: Wishes) -> Iterator[Refusal]:
-    who = clashing_user(pod, section) if wishes.capture == "transparent" else None
+    who = clashing_user(pod, section.uid, section.gid) if wishes.capture == "transparent" else None
     if who is not None:
-        yield Refusal("uid-clash", f"container {who} runs as the sidecar's user or group: it would not be captured",
-                      "choose another runAsUser, or inject.uid and inject.gid")  # fmt: skip
+        yield Refusal(
+            "uid-clash",
+            f"container {who} runs as the sidecar's user or group: it would not be captured",
+            "choose another runAsUser, or inject.uid and inject.gid",
+        )
     taken = {one.get("containerPort") for container in pod.every_container for one in listing(container.get("ports"))}
     ports = [port for port in OUR_PORTS if port in taken]
     if ports:
@@ -102,13 +119,14 @@ def _clashes(pod: Pod, section: InjectSection, wishes: Wishes) -> Iterator[Refus
         yield Refusal("name-clash", f"it has a volume {volumes[0]} already, without a sidecar")
 
 
-def clashing_user(pod: Pod, section: InjectSection) -> str | None:
-    """A container whose connections the redirect would take for the sidecar's own."""
-    for container in chain(pod.init_containers, pod.containers):
-        context, ours = _context(container), _context(pod.spec)
+def clashing_user(pod: Pod, uid: int | None, gid: int | None) -> str | None:
+    """A container whose connections the redirect would take for those of this user or group."""
+    ours = mapping(pod.spec.get("securityContext"))
+    for container in pod.every_container:
+        context = mapping(container.get("securityContext"))
         user = context.get("runAsUser", ours.get("runAsUser"))
         group = context.get("runAsGroup", ours.get("runAsGroup"))
-        if user == section.uid or group == section.gid:
+        if (user is not None and user == uid) or (group is not None and group == gid):
             return str(container.get("name"))
     return None
 
@@ -119,8 +137,3 @@ def completes(pod: Pod) -> bool:
     return pod.spec.get("restartPolicy", "Always") != "Always" or (
         workload is not None and workload.kind in {"Job", "CronJob"}
     )
-
-
-def _context(holder: Document) -> Document:
-    found: Any = mapping(holder.get("securityContext"))
-    return dict(found)

@@ -55,12 +55,16 @@ def inject(pod: Pod, settings: Settings, owners: Sequence[Owner] | None) -> Inje
         return refusal
     service = service_name(pod, wishes.service)
     if service is None:
-        return Refusal("no-service-name", "nothing says which service it is part of",
-                       f"set the annotation {GROUP}/service")  # fmt: skip
+        return Refusal(
+            "no-service-name", "nothing says which service it is part of", f"set the annotation {GROUP}/service"
+        )
     probe = _probe(pod, wishes)
     if not wishes.native and not probe.section:
-        return Refusal("no-host-probe", f"a plain sidecar could not tell when it ends: {probe.note or 'no probe'}",
-                       f"set the annotation {GROUP}/host-probe")  # fmt: skip
+        return Refusal(
+            "no-host-probe",
+            f"a plain sidecar could not tell when it ends: {probe.note or 'no probe'}",
+            f"set the annotation {GROUP}/host-probe",
+        )
     try:
         operations = _operations(pod, settings, wishes, service, probe, owners)
     except BadPatch as error:

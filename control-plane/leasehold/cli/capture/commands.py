@@ -26,14 +26,12 @@ from leasehold.cli.capture.nft import Nft
 from leasehold.cli.capture.probe import verify
 from leasehold.cli.capture.ruleset import REMOVAL, Endpoint, Exempt, Plan, read_back, replacement
 from leasehold.cli.capture.telling import as_status, print_dry_run, print_installed, print_status, rows_of, warn
-from leasehold.cli.inspect.survey import take
 from leasehold.cli.operate.rules import read_rules, refuse
 from leasehold.cli.render import output_option, show
+from leasehold.cli.rules_in_etcd import rules_in_etcd
 from leasehold.cli.target import Failure, Target, pass_target
 from leasehold.protocol.configuration import BadConfiguration, Seconds, load
-from leasehold.protocol.etcd.client import EtcdClient
-from leasehold.protocol.keyspace import Family
-from leasehold.protocol.rules import RuleSet, rules_from_documents
+from leasehold.protocol.rules import RuleSet
 from leasehold.shell.daemon import read_configuration
 
 DEFAULT_PORT = 15001
@@ -306,15 +304,7 @@ def _rules(target: Target, file: str | None, from_etcd: bool) -> RuleSet:
     if file is not None:
         return read_rules(file)
 
-    async def read(client: EtcdClient) -> RuleSet:
-        stored = await take(client, target.keys, (Family.OWNERS, Family.RULES), deadline=target.deadline)
-        owners = [found.record for found in stored.owner_documents.values()]
-        return rules_from_documents(owners, [found.record for found in stored.rule_documents.values()], "etcd")
-
-    try:
-        return target.run(read)
-    except BadConfiguration as error:
-        refuse(error)
+    return rules_in_etcd(target)
 
 
 COMMANDS: Sequence[click.Command] = (capture,)
