@@ -28,6 +28,7 @@ from leasehold.control_plane.finds import Finds
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.graves import Graves
 from leasehold.control_plane.informer import Informer
+from leasehold.control_plane.inject.service import InjectionService
 from leasehold.control_plane.intents import Resolver, reasons, suspects
 from leasehold.control_plane.inventory import Inventories
 from leasehold.control_plane.leadership import Leadership
@@ -50,7 +51,7 @@ from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Instant, Resource, Tenant
 from leasehold.protocol.ports import Clock
-from leasehold.protocol.rules import Owner
+from leasehold.protocol.rules import Owner, Rule
 from leasehold.shell.daemon import Lifetime
 from leasehold.shell.health import health_routes
 
@@ -130,6 +131,11 @@ class ControlPlane:
             on_blind=self.brake.on_blind, on_gap=self.collector.on_gap,
         )  # fmt: skip
         self.loader = RuleLoader(client, keys, clock, config.rules, deadline=deadline) if config.rules else None
+        self.injection = None
+        if config.webhook is not None:
+            self.injection = InjectionService(
+                config.webhook, self._captured_owners, metrics, clock, leading=lambda: self.leadership.leading
+            )
         self._running: asyncio.Task[None] | None = None
         self._show_metrics()
 
@@ -154,6 +160,8 @@ class ControlPlane:
             tasks.create_task(self.collector.run())
             tasks.create_task(self.resolver.run())
             tasks.create_task(self.inventories.run())
+            if self.injection is not None:
+                tasks.create_task(self.injection.run())
 
     async def stop(self) -> None:
         """End in order: no more work, then give up leadership, then the connections to owners."""
@@ -196,6 +204,13 @@ class ControlPlane:
         opens = self._may_prepare(resource)
         return opens is not None and opens <= self.clock.now()
 
+    def _captured_owners(self) -> list[Owner] | None:
+        """Those that rules in force name; ``None``: not known yet."""
+        if not self.observer.sight.synced:
+            return None
+        standings = (self.index.policy.of_rule(name) for name in self.index.policy.documents(Rule))
+        return list({one.owner.name: one.owner for one in standings if one.owner is not None}.values())
+
     # --- what is told ---------------------------------------------------------------------------------------------
 
     def web_app(self) -> web.Application:
@@ -212,11 +227,12 @@ class ControlPlane:
             reasons["etcd"] = f"nothing heard for {self.observer.silence:.0f} s"
         if self.loader is not None and self.loader.pending:
             reasons["rules"] = self.loader.pending
-        return reasons
+        return {**reasons, **(self.injection.not_ready() if self.injection is not None else {})}
 
     def notes(self) -> Mapping[str, str]:
         """Worth knowing, but no reason to take this replica out of service."""
-        return {"brake": self.brake.why_not} if self.observer.sight.synced and self.brake.why_not else {}
+        brake = {"brake": self.brake.why_not} if self.observer.sight.synced and self.brake.why_not else {}
+        return {**brake, **(self.injection.notes() if self.injection is not None else {})}
 
     def status(self) -> Mapping[str, object]:
         now = Instant(self.clock.now())

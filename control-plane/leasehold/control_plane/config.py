@@ -12,6 +12,14 @@ from pathlib import Path
 
 import msgspec
 
+from leasehold.control_plane.config_webhook import (
+    WebhookConfig,
+    WebhookSection,
+    injection_settings,
+    webhook_config,
+    webhook_nonsense,
+)
+from leasehold.injection.settings import InjectSection, Settings
 from leasehold.protocol.configuration import BadConfiguration, Seconds, read
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.names import NAME_EXPECTED, is_name
@@ -61,6 +69,8 @@ class Document(_Section, frozen=True):
     replica: str | None = None
     lease: LeaseSection = LeaseSection()
     scan_interval: Seconds = Seconds(300.0)
+    webhook: WebhookSection | None = None
+    inject: InjectSection = InjectSection()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -74,6 +84,7 @@ class Config(msgspec.Struct, frozen=True):
     scan_seconds: float
     rules: RuleSet | None = None
     """To be loaded into etcd at start; ``None``: those that are there."""
+    webhook: WebhookConfig | None = None
 
 
 def load_config(path: Path) -> Config:
@@ -98,7 +109,18 @@ def load_config(path: Path) -> Config:
         lease_ttl_seconds=round(document.lease.ttl),
         scan_seconds=document.scan_interval,
         rules=rules,
+        webhook=_webhook(document, path.parent),
     )
+
+
+def _webhook(document: Document, folder: Path) -> WebhookConfig | None:
+    if document.webhook is None:
+        return None
+    return webhook_config(document.webhook, _injection(document), folder)
+
+
+def _injection(document: Document) -> Settings:
+    return injection_settings(document.inject, document.tenant, document.etcd.endpoints)
 
 
 _NEUTRAL = {"endpoints": "https://127.0.0.1:2379"}
@@ -124,6 +146,8 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
         yield "http.listen", f"expected host:port, got {document.http.listen!r}"
     if not 2 <= document.lease.ttl <= 3600:
         yield "lease.ttl", f"expected 2s to 1h, got {document.lease.ttl}"
+    if document.webhook is not None:
+        yield from webhook_nonsense(document.webhook, _injection(document), folder)
     if document.scan_interval < 1:
         yield "scan_interval", f"expected at least 1s, got {document.scan_interval}"
 
