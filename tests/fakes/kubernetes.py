@@ -12,6 +12,7 @@ import copy
 import json
 import ssl
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -56,9 +57,8 @@ class FakeKubernetes:
         metadata = {**document.get("metadata", {}), "resourceVersion": str(self.version)}
         self.objects[path] = {**copy.deepcopy(document), "metadata": metadata}
 
-    def namespace(self, name: str, **labels: str) -> None:
-        named = {key.replace("__", "/").replace("_", "-"): value for key, value in labels.items()}
-        self.put(f"/api/v1/namespaces/{name}", {"metadata": {"name": name, "labels": named}})
+    def namespace(self, name: str, labels: Mapping[str, str] | None = None) -> None:
+        self.put(f"/api/v1/namespaces/{name}", {"metadata": {"name": name, "labels": dict(labels or {})}})
 
     def webhooks(self, name: str = "leasehold", service: str = "leasehold-control-plane") -> None:
         """A configuration as a chart makes it: without a ``caBundle``."""
@@ -67,7 +67,9 @@ class FakeKubernetes:
         webhooks = [{"name": "inject.leasehold.dev", "clientConfig": client},
                     {"name": "inject-pods.leasehold.dev", "clientConfig": copy.deepcopy(client)},
                     {"name": "foreign", "clientConfig": foreign}]  # fmt: skip
-        self.put(f"{ADMISSION}/mutatingwebhookconfigurations/{name}", {"metadata": {"name": name}, "webhooks": webhooks})
+        self.put(
+            f"{ADMISSION}/mutatingwebhookconfigurations/{name}", {"metadata": {"name": name}, "webhooks": webhooks}
+        )
 
     def bundles(self, name: str = "leasehold") -> list[bytes]:
         """Whom API servers trust, webhook by webhook."""
