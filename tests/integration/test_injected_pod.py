@@ -168,7 +168,7 @@ async def test_an_injected_pod_captures_registers_survives_and_is_swept_when_it_
     except EtcdNotFound:
         pytest.skip("no etcd here")
     await cluster.control_plane()
-    kubelet = cluster.schedule(pod(ttl="4s"))
+    kubelet = cluster.schedule(pod(ttl="60s"))  # longer than a restart of the sidecar takes on a slow machine
 
     capture = await kubelet.start("leasehold-capture")
     assert await capture.ended() == 0, capture.said
