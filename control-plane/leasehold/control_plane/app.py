@@ -261,6 +261,7 @@ class ControlPlane:
             "owners": self.owners.states(),
             "unreadable": {"count": len(self.index.unreadable), "first": self._first_unreadable()},
             "scan_corrections": self.observer.sight.corrections,
+            "webhook": None if self.injection is None else self.injection.status(),
         }
 
     def _placing(self) -> Mapping[str, object]:

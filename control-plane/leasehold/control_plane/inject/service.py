@@ -84,6 +84,15 @@ class InjectionService:
         """Trouble with the next certificate, while there is still a good one."""
         return {"webhook": self.certificates.trouble} if self.server.address and self.certificates.trouble else {}
 
+    def status(self) -> Mapping[str, object]:
+        """For people."""
+        until, address = self.certificates.not_after, self.server.address
+        return {
+            "listen": None if address is None else f"{address[0]}:{address[1]}",
+            "certificate_until": None if until is None else until.isoformat(),
+            "trouble": self.certificates.trouble or None,
+        }
+
     async def _serve(self, certificate: Certificate) -> None:
         await self.server.use(certificate.pem, certificate.key)
 
