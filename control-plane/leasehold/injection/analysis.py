@@ -104,7 +104,7 @@ def _about_users(pod: Pod, where: str) -> Iterator[Finding]:
     if pod.container(CAPTURE_CONTAINER) is None or sidecar is None:
         return
     context = mapping(sidecar.get("securityContext"))
-    ours = {SIDECAR_CONTAINER, CAPTURE_CONTAINER}
+    ours = (SIDECAR_CONTAINER, CAPTURE_CONTAINER)
     others = {
         kind: [one for one in listing(pod.spec.get(kind)) if one.get("name") not in ours]
         for kind in ("initContainers", "containers")
@@ -153,10 +153,10 @@ def _about_state(pod: Pod, where: str) -> Iterator[Finding]:
     status = mapping(pod.document.get("status"))
     for kind in ("initContainerStatuses", "containerStatuses"):
         for one in listing(status.get(kind)):
-            if one.get("name") not in {SIDECAR_CONTAINER, CAPTURE_CONTAINER}:
+            if one.get("name") not in (SIDECAR_CONTAINER, CAPTURE_CONTAINER):
                 continue
             waiting = mapping(mapping(one.get("state")).get("waiting")).get("reason")
-            if waiting not in {None, "PodInitializing", "ContainerCreating"}:
+            if waiting not in (None, "PodInitializing", "ContainerCreating"):
                 yield Finding(
                     "sidecar-not-running",
                     Level.FAIL,

@@ -72,6 +72,14 @@ def unfit(pod: Pod, section: InjectSection, wishes: Wishes) -> Refusal | None:
 
 
 def _obstacles(pod: Pod, section: InjectSection, wishes: Wishes) -> Iterator[Refusal]:
+    for holder, fields, kind, told in (
+        (pod.document, ("metadata",), dict, "a mapping"),
+        (pod.spec, ("initContainers", "containers", "volumes"), list, "a list"),
+        (pod.metadata, ("labels", "annotations"), dict, "a mapping"),
+    ):
+        for field in fields:
+            if not isinstance(holder.get(field) or kind(), kind):
+                yield Refusal("unusable-pod", f"its {field} should be {told}")
     if pod.spec.get("hostNetwork"):
         yield Refusal(
             "host-network",
@@ -110,7 +118,7 @@ def _clashes(pod: Pod, section: InjectSection, wishes: Wishes) -> Iterator[Refus
             f"container {who} runs as the sidecar's user or group: it would not be captured",
             "choose another runAsUser, or inject.uid and inject.gid",
         )
-    taken = {one.get("containerPort") for container in pod.every_container for one in listing(container.get("ports"))}
+    taken = [one.get("containerPort") for container in pod.every_container for one in listing(container.get("ports"))]
     ports = [port for port in OUR_PORTS if port in taken]
     if ports:
         yield Refusal("port-clash", f"it uses port {ports[0]} itself, which is one of the sidecar's")

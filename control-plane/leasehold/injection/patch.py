@@ -27,10 +27,10 @@ def escaped(key: str) -> str:
 
 
 def added_entries(path: str, present: Mapping[str, Any] | None, entries: Mapping[str, str]) -> list[Operation]:
-    """Entries of a map at ``path``, which has ``present`` now; ``None``: it is not there."""
+    """Entries of a map at ``path``, which has ``present`` now, if anything."""
     if not entries:
         return []
-    if present is None:
+    if not present:
         return [{"op": "add", "path": path, "value": dict(entries)}]
     return [{"op": "add", "path": f"{path}/{escaped(key)}", "value": value} for key, value in entries.items()]
 

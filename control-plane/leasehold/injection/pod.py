@@ -76,7 +76,7 @@ class Pod:
     @property
     def is_injected(self) -> bool:
         """By the containers, not by an annotation: that may have been copied along."""
-        ours = {CAPTURE_CONTAINER, SIDECAR_CONTAINER}
+        ours = (CAPTURE_CONTAINER, SIDECAR_CONTAINER)
         return any(container.get("name") in ours for container in self.every_container)
 
     def container(self, name: str) -> Document | None:
