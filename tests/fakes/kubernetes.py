@@ -60,7 +60,7 @@ class FakeKubernetes:
     def namespace(self, name: str, labels: Mapping[str, str] | None = None) -> None:
         self.put(f"/api/v1/namespaces/{name}", {"metadata": {"name": name, "labels": dict(labels or {})}})
 
-    def webhooks(self, name: str = "leasehold", service: str = "leasehold-control-plane") -> None:
+    def webhooks(self, name: str = "leasehold-control-plane", service: str = "leasehold-control-plane") -> None:
         """A configuration as a chart makes it: without a ``caBundle``."""
         client = {"service": {"name": service, "namespace": "leasehold-system", "path": "/v1/inject", "port": 8443}}
         foreign = {"service": {"name": "another", "namespace": "x", "path": "/"}, "caBundle": "aGlzIG93bg=="}
@@ -71,7 +71,7 @@ class FakeKubernetes:
             f"{ADMISSION}/mutatingwebhookconfigurations/{name}", {"metadata": {"name": name}, "webhooks": webhooks}
         )
 
-    def bundles(self, name: str = "leasehold") -> list[bytes]:
+    def bundles(self, name: str = "leasehold-control-plane") -> list[bytes]:
         """Whom API servers trust, webhook by webhook."""
         configuration = self.objects[f"{ADMISSION}/mutatingwebhookconfigurations/{name}"]
         return [base64.b64decode(one["clientConfig"].get("caBundle", "")) for one in configuration["webhooks"]]

@@ -43,7 +43,7 @@ etcd: {{endpoints: ["{self.etcd.endpoint}"]}}
 rules: {{file: rules.yaml}}
 http: {{listen: "127.0.0.1:0"}}
 lease: {{ttl: 2s}}
-webhook: {{http: "127.0.0.1:0", api: "{self.kubernetes.url}"}}
+webhook: {{http: {{listen: "127.0.0.1:0"}}, api: "{self.kubernetes.url}"}}
 inject: {{image: "leasehold/sidecar:test", etcd: {{endpoints: ["http://etcd.leasehold-system:2379"]}}}}
 """)
         process = await asyncio.create_subprocess_exec(

@@ -16,23 +16,33 @@ from leasehold.control_plane.inject.certificates.kubernetes import Places
 from leasehold.injection.settings import InjectSection, Settings, settings_nonsense
 from leasehold.protocol.configuration import Seconds
 
+SERVICE, SECRET = "leasehold-control-plane", "leasehold-webhook"
+"""Names of the default revision; of another one they end with it."""
+
+
+class WebhookHttpSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the webhook is served, over TLS; port 0 takes any free one."""
+
+    listen: str = "0.0.0.0:8443"
+
 
 class WebhookSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``certificates: self-managed``: ours, in the Secret ``secret``, published to the webhook configurations called
     ``configuration``. ``files``: ``tls.crt`` and ``tls.key`` in ``directory``.
 
-    ``service`` and ``namespace`` are ours, and give the certificate its names. ``namespaces: ask``: their labels are
-    read from the API server; ``trust``: whoever comes was selected. Without ``api``, the API server of the cluster we
-    run in.
+    ``service`` and ``namespace`` are ours, and give the certificate its names. What is not said follows from
+    ``inject``: its namespace, and its revision, of which each has names of its own. ``namespaces: ask``: their labels
+    are read from the API server; ``trust``: whoever comes was selected. Without ``api``, the API server of the cluster
+    we run in.
     """
 
-    http: str = "0.0.0.0:8443"
+    http: WebhookHttpSection = WebhookHttpSection()
     certificates: Literal["self-managed", "files"] = "self-managed"
     directory: str = "/var/run/leasehold/webhook"
-    service: str = "leasehold-control-plane"
-    namespace: str = "leasehold-system"
-    secret: str = "leasehold-webhook"  # noqa: S105 - a name
-    configuration: str = "leasehold"
+    service: str | None = None
+    namespace: str | None = None
+    secret: str | None = None
+    configuration: str | None = None
     namespaces: Literal["ask", "trust"] = "ask"
     api: str | None = None
     service_account: str = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -52,14 +62,15 @@ class WebhookSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def nonsense(self, folder: Path) -> Iterator[tuple[str, str]]:
         """What the types cannot say, as path and problem."""
-        host, _, port = self.http.rpartition(":")
+        host, _, port = self.http.listen.rpartition(":")
         if not host or not (port.isascii() and port.isdecimal() and int(port) < 65536):
-            yield "webhook.http", f"expected host:port, got {self.http!r}"
+            yield "webhook.http.listen", f"expected host:port, got {self.http.listen!r}"
         if self.certificates == "files" and not (folder / self.directory).is_dir():
             yield "webhook.directory", f"expected a folder with tls.crt and tls.key: {folder / self.directory} is none"
         for field in ("service", "namespace", "secret", "configuration"):
-            if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", getattr(self, field)):
-                yield f"webhook.{field}", f"expected a name as in Kubernetes, got {getattr(self, field)!r}"
+            name = getattr(self, field)
+            if name is not None and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", name):
+                yield f"webhook.{field}", f"expected a name as in Kubernetes, got {name!r}"
         if self.deadline <= 0:
             yield "webhook.deadline", f"expected more than 0s, got {self.deadline}"
         if self.needs_api:
@@ -104,13 +115,13 @@ def webhook_nonsense(webhook: WebhookSection, settings: Settings, folder: Path) 
     """Of both sections."""
     yield from webhook.nonsense(folder)
     yield from settings_nonsense(settings)
-    if settings.section.namespace != webhook.namespace:
+    if webhook.namespace not in (None, settings.section.namespace):
         yield "inject.namespace", f"expected {webhook.namespace} as in webhook.namespace: the one that is left alone"
 
 
 def webhook_config(webhook: WebhookSection, settings: Settings, folder: Path) -> WebhookConfig:
     """Complete; paths are relative to ``folder``."""
-    host, _, port = webhook.http.rpartition(":")
+    host, _, port = webhook.http.listen.rpartition(":")
     api = None
     if webhook.needs_api:
         account = folder / webhook.service_account
@@ -123,8 +134,19 @@ def webhook_config(webhook: WebhookSection, settings: Settings, folder: Path) ->
         host=host.strip("[]"),
         port=int(port),
         settings=settings,
-        places=Places(webhook.namespace, webhook.service, webhook.secret, webhook.configuration),
+        places=_places(webhook, settings.section),
         directory=folder / webhook.directory if webhook.certificates == "files" else None,
         api=api,
         asks_namespaces=webhook.namespaces == "ask",
+    )
+
+
+def _places(webhook: WebhookSection, section: InjectSection) -> Places:
+    suffix = "" if section.revision == "default" else f"-{section.revision}"
+    service = webhook.service or f"{SERVICE}{suffix}"
+    return Places(
+        webhook.namespace or section.namespace,
+        service,
+        webhook.secret or f"{SECRET}{suffix}",
+        webhook.configuration or service,
     )

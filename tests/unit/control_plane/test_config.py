@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from leasehold.control_plane.config import load_config
+from leasehold.control_plane.inject.certificates.kubernetes import Places
 from leasehold.protocol.configuration import BadConfiguration
 
 RULES = """
@@ -82,7 +83,7 @@ def test_the_environment_may_fill_in(tmp_path: Path, monkeypatch: pytest.MonkeyP
 WEBHOOK = (
     MINIMAL
     + """
-webhook: {http: "[::]:8443", api: "http://127.0.0.1:8001"}
+webhook: {http: {listen: "[::]:8443"}, api: "http://127.0.0.1:8001"}
 inject: {image: "leasehold/sidecar:1", control_plane: ["leasehold-control-plane.leasehold-system:8700"]}
 """
 )
@@ -131,10 +132,18 @@ def test_in_a_pod_the_service_account_proves_who_asks(tmp_path: Path, monkeypatc
 def test_mistakes_about_the_webhook_are_listed_with_all_others(tmp_path: Path) -> None:
     found = mistakes(
         tmp_path,
-        f"{MINIMAL}webhook: {{http: nowhere, certificates: files, directory: gone, secret: 'A B', namespace: other, "
-        "api: 'ftp://x', deadline: 0s}\ninject: {uid: 0, journal_size: big}\ntenant: ok\nnonsense: 1\n",
+        f"{MINIMAL}webhook: {{http: {{listen: nowhere}}, certificates: files, directory: gone, secret: 'A B', "
+        "namespace: other, api: 'ftp://x', deadline: 0s}\ninject: {uid: 0, journal_size: big}\nnonsense: 1\n",
     )
     assert set(found) == {
-        "webhook.http", "webhook.directory", "webhook.secret", "webhook.api", "webhook.deadline", "inject.namespace",
-        "inject.uid", "inject.journal_size", "nonsense",
+        "webhook.http.listen", "webhook.directory", "webhook.secret", "webhook.api", "webhook.deadline",
+        "inject.namespace", "inject.uid", "inject.journal_size", "nonsense",
     }  # fmt: skip
+
+
+def test_each_revision_has_names_of_its_own(tmp_path: Path) -> None:
+    text = WEBHOOK.replace("inject: {", "inject: {revision: canary, namespace: gc, ")
+    webhook = load_config(write(tmp_path, text)).webhook
+    assert webhook is not None
+    name = "leasehold-control-plane-canary"
+    assert webhook.places == Places("gc", name, "leasehold-webhook-canary", name)

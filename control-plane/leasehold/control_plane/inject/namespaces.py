@@ -11,7 +11,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from leasehold.control_plane.inject.api import KubernetesApi
-from leasehold.injection.conventions import NAMESPACE_LABEL
+from leasehold.injection.conventions import NAMESPACE_LABEL, REVISION_LABEL
 from leasehold.injection.pod import mapping
 from leasehold.protocol.ports import Clock
 
@@ -53,6 +53,9 @@ class TrustedSelectors:
     Pod security is not known then; the selector must leave out namespaces that enforce it.
     """
 
+    def __init__(self, revision: str) -> None:
+        self._labels = {NAMESPACE_LABEL: "enabled", REVISION_LABEL: revision}
+
     async def labels(self, name: str) -> Mapping[str, str]:
         del name
-        return {NAMESPACE_LABEL: "enabled"}
+        return self._labels

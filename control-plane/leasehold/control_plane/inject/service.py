@@ -47,8 +47,9 @@ class InjectionService:
         more: Iterable[web.RouteDef] = (),
     ) -> None:
         self._api = None if config.api is None else ApiServerClient(config.api)
-        asks = config.asks_namespaces and self._api is not None
-        namespaces: Namespaces = AskedNamespaces(self._api, clock) if asks and self._api else TrustedSelectors()
+        namespaces: Namespaces = TrustedSelectors(config.settings.section.revision)
+        if self._api is not None and config.asks_namespaces:
+            namespaces = AskedNamespaces(self._api, clock)
         webhook = Webhook(config.settings, owners, namespaces, metrics)
         self.server = TlsServer([*webhook.routes(), *more], config.host, config.port)
         self.certificates: Certificates

@@ -23,7 +23,7 @@ from leasehold.injection.settings import Settings
 from leasehold.protocol.rules import Owner
 
 PATH = "/v1/inject"
-DEADLINE_SECONDS = 5.0
+DEADLINE_SECONDS = 4.0
 """Less than the API server's own, so that it hears our reason and not its silence."""
 MOST_BYTES = 8 * 1024 * 1024
 """More than any object that an API server takes."""

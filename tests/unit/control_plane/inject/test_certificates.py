@@ -21,7 +21,7 @@ from leasehold.control_plane.inject.server import BadPair, context_of
 from tests.fakes.kubernetes import ADMISSION, FakeKubernetes
 from tests.unit.control_plane.inject.clock import START, WallClock
 
-PLACES = Places("leasehold-system", "leasehold-control-plane", "leasehold-webhook", "leasehold")
+PLACES = Places("leasehold-system", "leasehold-control-plane", "leasehold-webhook", "leasehold-control-plane")
 NAME = "leasehold-control-plane.leasehold-system.svc"
 NAMES = frozenset({NAME})
 SECRET = "/api/v1/namespaces/leasehold-system/secrets/leasehold-webhook"

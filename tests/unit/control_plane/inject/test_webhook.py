@@ -126,7 +126,7 @@ async def test_labels_of_a_namespace_are_remembered_for_a_moment_only(scene: Sce
 
 
 async def test_without_an_api_server_the_selector_is_trusted() -> None:
-    webhook = Webhook(settings(), lambda: None, TrustedSelectors(), Metrics())
+    webhook = Webhook(settings(revision="canary"), lambda: None, TrustedSelectors("canary"), Metrics())
     answer = await webhook.answer(webhook_module.read_review(as_bytes(review("deployment"))))
     assert answer.operations
 
