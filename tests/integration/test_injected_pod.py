@@ -203,6 +203,45 @@ async def test_an_injected_pod_captures_registers_survives_and_is_swept_when_it_
 
 
 @pytest.mark.slow
+@pytest.mark.etcd
+async def test_a_sidecar_that_is_restarted_beside_a_living_app_takes_nothing_from_it_even_without_a_probe(
+    cluster: Cluster,
+) -> None:
+    try:
+        await cluster.etcd()
+    except EtcdNotFound:
+        pytest.skip("no etcd here")
+    document = pod(ttl="60s")
+    del document["spec"]["containers"][0]["livenessProbe"]
+    kubelet = cluster.schedule(document)
+    assert await (await kubelet.start("leasehold-capture")).ended() == 0
+    (cluster.folder / "rules.yaml").write_text(RULES)
+    applying = (str(SCRIPTS / "leasehold"), "--etcd", ETCD, "apply", "-f", str(cluster.folder / "rules.yaml"))
+
+    async def applied_rules() -> bool:
+        return (await asyncio.to_thread(cluster.elsewhere.run, *applying)).returncode == 0
+
+    await until("the rules are in etcd", applied_rules)
+    sidecar = await kubelet.start("leasehold-sidecar")
+    await kubelet.started_up("leasehold-sidecar")
+    await until("the sidecar is ready", lambda: _is_ready(cluster))
+    app = await kubelet.start("app")
+    await until("the app was answered", lambda: app.said.strip() == "201")
+    [before] = await cluster.look("get", "holders")
+
+    assert await sidecar.terminate() == 0, "as for a new image of the sidecar"
+    [after] = await cluster.look("get", "holders")
+    assert (after["holder"], after["ended"], after["holds"]) == (before["holder"], None, 1)
+    sidecar = await kubelet.start("leasehold-sidecar")
+    await kubelet.started_up("leasehold-sidecar")
+
+    await app.terminate()
+    assert await sidecar.terminate() == 0, sidecar.said
+    [last] = await cluster.look("get", "holders")
+    assert (last["holder"], last["ended"]) == (before["holder"], "exited")
+
+
+@pytest.mark.slow
 async def test_without_etcd_the_app_starts_and_works_and_the_sidecar_says_that_it_is_degraded(cluster: Cluster) -> None:
     kubelet = cluster.schedule(pod())
     capture = await kubelet.start("leasehold-capture")

@@ -265,7 +265,7 @@ async def test_health_is_told_on_every_address_and_names_nothing(scene: Scene) -
 
 
 async def test_told_to_stop_beside_a_host_that_ends_first_its_end_is_told(scene: Scene) -> None:
-    scene.speaks_for = "{ends_first: true}"
+    scene.speaks_for = '{tcp: {address: "127.0.0.1:1"}, ends_first: true}'  # where nobody listens
     process, ready = await scene.sidecar()
     await make(ready)
     process.send_signal(signal.SIGTERM)

@@ -44,6 +44,7 @@ from leasehold.sidecar.holds.rounds import Rounds
 from leasehold.sidecar.holds.tenure import Tenure
 from leasehold.sidecar.holds.timers import Timers
 from leasehold.sidecar.host.ends_first import HostThatEndsFirst, Silent, refuses
+from leasehold.sidecar.host.neighbours import nobody_else_connected
 from leasehold.sidecar.host.port import Host
 from leasehold.sidecar.host.probes import ProbedHost, grpc_check, http_check, tcp_check
 from leasehold.sidecar.host.process import ProcessHost
@@ -275,7 +276,7 @@ async def _look_after(holds: Holds, budget: Budget, metrics: SidecarMetrics) -> 
 def _host(settings: Settings) -> Host:
     host = settings.host
     if host is None:
-        return HostThatEndsFirst(None, None)
+        return HostThatEndsFirst(None, nobody_else_connected())
     if isinstance(host, int):
         return ProcessHost(host)
     return HostThatEndsFirst(_probed(host), _silent(host)) if settings.ends_first else _probed(host)

@@ -18,6 +18,7 @@ from grpclib.server import Server
 
 from leasehold.protocol.records import Ending
 from leasehold.sidecar.host.ends_first import HostThatEndsFirst, refuses
+from leasehold.sidecar.host.neighbours import nobody_else_connected, others
 from leasehold.sidecar.host.port import UNTOLD
 from leasehold.sidecar.host.probes import Pace, ProbedHost, grpc_check, http_check, tcp_check
 from leasehold.sidecar.host.process import ProcessHost
@@ -267,3 +268,33 @@ async def test_no_answer_at_all_is_no_refusal() -> None:
                 one.setblocking(False)
                 one.connect_ex(full.getsockname())
             assert not await refuses(*full.getsockname())()
+
+
+SOCKETS = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:3A99 00000000:0000 0A 00000000:00000000 00:00000000 00000000 15015        0 1 1 0 100 0 0 10 0
+   1: 014D4D0A:1F90 024D4D0A:C000 06 00000000:00000000 03:00000000 00000000     0        0 0 3 0
+"""
+"""We listen; somebody's connection is on its way out."""
+
+
+@pytest.mark.parametrize(
+    ("line", "alive"),
+    [
+        ("", 0),
+        ("2: 00000000:1F90 00000000:0000 0A 0:0 00:0 0  1000 0 3 1 0 100 0 0 10 0", 1),
+        ("2: 014D4D0A:C001 024D4D0A:1F40 01 0:0 00:0 0     0 0 3 1 0 100 0 0 10 0", 1),
+        ("2: 014D4D0A:C001 024D4D0A:1F40 04 0:0 00:0 0  1000 0 3 1 0 100 0 0 10 0", 0),
+        ("junk", 0),
+    ],
+)
+def test_a_socket_that_listens_or_is_connected_is_somebodys_who_lives(line: str, alive: int) -> None:
+    assert others([*SOCKETS.splitlines(), line], 15015) == alive
+
+
+async def test_what_cannot_be_read_of_the_sockets_proves_nothing(tmp_path: Path) -> None:
+    table = tmp_path / "tcp"
+    table.write_text(SOCKETS.replace("15015", str(os.getuid())))
+    assert await nobody_else_connected([table, tmp_path / "no-such-family"])()
+    assert not await nobody_else_connected([tmp_path])(), "a folder is no table"
+    assert not await nobody_else_connected([tmp_path / "neither", tmp_path / "nor"])()

@@ -1,9 +1,10 @@
 """The host as a neighbour that ends before us: who stops us promises to do so only once it has ended.
 
 So does Kubernetes with a native sidecar: it is told to stop when the pod's own containers are gone. Being told to stop
-is then the news of the host's end, and this tells it. But a promise is no proof: where the host has an address of its
-own, somebody who still accepts connections there has *not* ended, whatever we were told; only a refused connection
-bears the news out. What is doubtful stays alive here, and the lease decides.
+is then the news of the host's end, and this tells it. But a promise is no proof: a sidecar may also be restarted by
+itself, for a new image or by hand. So there has to be silence, too: where the host has an address of its own, only a
+refused connection bears the news out; where it has none, nobody else may have a socket (``neighbours``). What is
+doubtful stays alive here, and the lease decides.
 """
 
 from __future__ import annotations
