@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 from aiohttp import web
@@ -28,7 +28,6 @@ from leasehold.control_plane.finds import Finds
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.graves import Graves
 from leasehold.control_plane.informer import Informer
-from leasehold.control_plane.inject.service import InjectionService
 from leasehold.control_plane.intents import Resolver, reasons, suspects
 from leasehold.control_plane.inventory import Inventories
 from leasehold.control_plane.leadership import Leadership
@@ -54,6 +53,9 @@ from leasehold.protocol.ports import Clock
 from leasehold.protocol.rules import Owner, Rule
 from leasehold.shell.daemon import Lifetime
 from leasehold.shell.health import health_routes
+
+if TYPE_CHECKING:
+    from leasehold.control_plane.inject.service import InjectionService
 
 SHUTDOWN_SECONDS = 1.0
 """What a request under way may still take, so that there is time left to resign within the 5 s of a stop."""
@@ -131,11 +133,7 @@ class ControlPlane:
             on_blind=self.brake.on_blind, on_gap=self.collector.on_gap,
         )  # fmt: skip
         self.loader = RuleLoader(client, keys, clock, config.rules, deadline=deadline) if config.rules else None
-        self.injection = None
-        if config.webhook is not None:
-            self.injection = InjectionService(
-                config.webhook, self._captured_owners, metrics, clock, leading=lambda: self.leadership.leading
-            )
+        self.injection = self._injection_service()
         self._running: asyncio.Task[None] | None = None
         self._show_metrics()
 
@@ -203,6 +201,17 @@ class ControlPlane:
     def _may_prepare_now(self, resource: Resource) -> bool:
         opens = self._may_prepare(resource)
         return opens is not None and opens <= self.clock.now()
+
+    def _injection_service(self) -> InjectionService | None:
+        if self.config.webhook is None:
+            return None
+        # Only who serves the webhook needs to load what makes certificates.
+        from leasehold.control_plane.inject.service import InjectionService
+
+        return InjectionService(
+            self.config.webhook, self._captured_owners, self.metrics, self.clock,
+            leading=lambda: self.leadership.leading,
+        )  # fmt: skip
 
     def _captured_owners(self) -> list[Owner] | None:
         """Those that rules in force name; ``None``: not known yet."""

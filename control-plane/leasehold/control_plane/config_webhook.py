@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from leasehold.control_plane.inject.api import ApiAccess
-from leasehold.control_plane.inject.certificates.kubernetes import Places
+from leasehold.control_plane.inject.certificates.store import Places
 from leasehold.injection.settings import InjectSection, Settings, settings_nonsense
 from leasehold.protocol.configuration import Seconds
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsonpatch import JsonPatch, JsonPatchException
-from jsonpointer import JsonPointerException
+from jsonpatch import JsonPatch, JsonPatchException, JsonPointerException
 
 from leasehold.injection.pod import Pod
 

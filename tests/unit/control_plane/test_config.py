@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from leasehold.control_plane.config import load_config
-from leasehold.control_plane.inject.certificates.kubernetes import Places
+from leasehold.control_plane.inject.certificates.store import Places
 from leasehold.protocol.configuration import BadConfiguration
 
 RULES = """

@@ -15,8 +15,9 @@ from leasehold.control_plane.inject.api import ApiAccess, ApiServerClient
 from leasehold.control_plane.inject.certificates.authority import issue, new_authority, read_certificate
 from leasehold.control_plane.inject.certificates.files import CertificateFiles
 from leasehold.control_plane.inject.certificates.keeper import CertificateKeeper
-from leasehold.control_plane.inject.certificates.kubernetes import KubernetesCertificates, Places
+from leasehold.control_plane.inject.certificates.kubernetes import KubernetesCertificates
 from leasehold.control_plane.inject.certificates.material import Certificate, Plan
+from leasehold.control_plane.inject.certificates.store import Places
 from leasehold.control_plane.inject.server import BadPair, context_of
 from tests.fakes.kubernetes import ADMISSION, FakeKubernetes
 from tests.unit.control_plane.inject.clock import START, WallClock

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -16,23 +15,13 @@ import structlog
 from leasehold.control_plane.inject.api import KubernetesApi, NoSuchObject
 from leasehold.control_plane.inject.certificates.authority import BadCertificate, read_certificate
 from leasehold.control_plane.inject.certificates.material import Certificate, Material
-from leasehold.control_plane.inject.certificates.store import Stored
+from leasehold.control_plane.inject.certificates.store import Places, Stored
 from leasehold.injection.pod import listing, mapping
 
 KINDS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
 _PARTS = {"current": "ca", "upcoming": "next-ca", "former": "former-ca", "serving": "tls"}
 """Names in the Secret: ``ca.crt`` and ``ca.key``, and so on."""
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where all of it is."""
-
-    namespace: str
-    service: str
-    secret: str
-    configuration: str
 
 
 class KubernetesCertificates:

@@ -16,6 +16,16 @@ class Stored:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where all of it is."""
+
+    namespace: str
+    service: str
+    secret: str
+    configuration: str
+
+
 class CertificateStore(Protocol):
     """Raises ``ApiTrouble`` for whatever could not be done, ``ChangedMeanwhile`` for a lost race."""
 
