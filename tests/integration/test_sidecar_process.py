@@ -283,3 +283,23 @@ async def test_a_neighbour_that_still_listens_keeps_its_beacon_when_we_are_told_
     process.send_signal(signal.SIGTERM)
     assert await process.wait() == 0
     assert await scene.keys(Family.BEACONS) == {(ready["holder"],)}
+
+
+async def test_an_address_that_this_machine_does_not_have_is_left_out_where_that_is_meant(scene: Scene) -> None:
+    for word, ends in ((", if_present: true", False), ("", True)):
+        config = scene.write()
+        elsewhere = f'{{mode: forward-proxy, listen: "192.0.2.1:0"{word}}}, {{mode: upstream'
+        config.write_text(config.read_text().replace("{mode: upstream", elsewhere))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "leasehold.sidecar", "--config", str(config),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        scene.processes.append(process)
+        assert process.stdout is not None
+        async with asyncio.timeout(20):
+            line = await process.stdout.readline()
+        assert (line == b"") == ends
+        if line:
+            assert [way["mode"] for way in json.loads(line)["capture"]] == ["upstream"]
+            process.terminate()
+        assert await process.wait() == int(ends)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from leasehold.injection.configuration import POD_FIELDS, as_value, etcd_files, label_variables, owners_document
 from leasehold.injection.conventions import (
     CAPTURE_CONTAINER,
@@ -56,7 +58,8 @@ def capture_container(settings: Settings, wishes: Wishes, owners: Sequence[Owner
         "command": ["leasehold"],
         "args": arguments,
         "env": [{"name": OWNERS_VARIABLE, "value": told}] if inline else [],
-        "resources": _resources(CAPTURE_RESOURCES),
+        # Where a quota asks for limits of CPU, it asks every container.
+        "resources": _resources(msgspec.structs.replace(CAPTURE_RESOURCES, cpu_limit=wishes.resources.cpu_limit)),
         "securityContext": {
             "runAsUser": 0,
             "runAsGroup": 0,

@@ -15,7 +15,7 @@ from leasehold.injection.decision import Refusal
 from leasehold.injection.injecting import Injection, inject
 from leasehold.injection.patch import applied
 from leasehold.injection.pod import Pod
-from leasehold.injection.settings import EtcdAccess
+from leasehold.injection.settings import EtcdAccess, Resources
 from leasehold.protocol.rules import load_rules
 from leasehold.sidecar.config import load_settings
 from tests.unit.injection.pods import (
@@ -258,3 +258,11 @@ def test_the_template_hash_tells_other_settings_and_other_versions_apart() -> No
     status = json.loads(injected("deployment").annotations[STATUS])
     assert status["template"] == settings().template_hash
     assert SECTION.revision == status["revision"]
+
+
+def test_where_a_quota_asks_for_limits_both_containers_have_them() -> None:
+    after = injected("deployment", resources=Resources(cpu_limit="1"))
+    for name in (CAPTURE_CONTAINER, SIDECAR_CONTAINER):
+        container = after.container(name)
+        assert container is not None
+        assert container["resources"]["limits"]["cpu"] == "1"

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import ssl
+import warnings
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -223,3 +224,24 @@ def webhook_issue(authority: Certificate) -> Certificate:
 
 def as_bytes(document: Any) -> bytes:
     return json.dumps(document).encode()
+
+
+async def test_who_asks_for_no_name_is_shown_the_same_certificate(scene: Scene) -> None:
+    trust = ssl.create_default_context(cadata=scene.kubernetes.bundles()[0].decode())
+    trust.check_hostname = False
+    _, writer = await asyncio.open_connection("127.0.0.1", scene.port, ssl=trust, server_hostname="")
+    found = writer.get_extra_info("ssl_object").getpeercert()
+    assert ("DNS", f"{PLACES.service}.{PLACES.namespace}.svc") in found["subjectAltName"]
+    writer.close()
+
+
+async def test_an_old_version_of_tls_is_refused(scene: Scene) -> None:
+    old = ssl.create_default_context(cadata=scene.kubernetes.bundles()[0].decode())
+    old.check_hostname = False
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old.minimum_version = ssl.TLSVersion.TLSv1
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await asyncio.open_connection("127.0.0.1", scene.port, ssl=old, server_hostname="")
