@@ -17,7 +17,7 @@ SOURCES = Path(decision.__file__).parent
 def test_every_annotation_is_documented_and_no_other() -> None:
     documented = {f"leasehold.dev/{name}" for name in re.findall(r"leasehold\.dev/([a-z-]+)`", DOCUMENT)}
     shortened = {"leasehold.dev/cpu-limit", "leasehold.dev/memory-limit"}  # written as `-limit`
-    assert set(ANNOTATIONS) - documented == shortened
+    assert set(ANNOTATIONS) - documented <= shortened
     others = {"leasehold.dev/inject", "leasehold.dev/injected", "leasehold.dev/status", "leasehold.dev/revision"}
     assert documented - set(ANNOTATIONS) <= others
 
