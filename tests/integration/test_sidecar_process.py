@@ -38,6 +38,7 @@ class Scene:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     answers: asyncio.Event = field(default_factory=asyncio.Event)
     """Unset, the owner takes its time."""
+    speaks_for: str = ""
 
     def write(self) -> Path:
         (self.folder / "rules.yaml").write_text(f"""
@@ -51,11 +52,11 @@ rules:
 service: maker
 instance: one
 etcd: {{endpoints: ["{self.fake.endpoint}"], deadline: 500ms}}
-host: {{pid: {self.host.pid}}}
+host: {self.speaks_for or f"{{pid: {self.host.pid}}}"}
 capture: [{{mode: upstream, listen: "127.0.0.1:0", to: "127.0.0.1:{self.owner}"}}]
 rules: {{file: rules.yaml}}
 journal: journal
-admin: {{listen: "127.0.0.1:0"}}
+admin: {{listen: "127.0.0.1:0", health_port: 0}}
 """)
         return config
 
@@ -150,7 +151,7 @@ async def test_killed_outright_with_an_outage_behind_it_its_successor_registers_
         await make(ready)
     shown = await look(ready, "/v1/holds")
     assert shown["pending"] == 3
-    assert (await look(ready, "/readyz"))["status"] == "not ready"
+    assert (await look(ready, "/readyz"))["status"] == "degraded"
     process.kill()
     await process.wait()
     scene.fake.resume()
@@ -250,3 +251,55 @@ async def test_a_port_in_use_is_told_without_a_traceback(scene: Scene) -> None:
     assert process.returncode == 1
     assert b"Traceback" not in said
     assert b"address already in use" in said
+
+
+async def test_health_is_told_on_every_address_and_names_nothing(scene: Scene) -> None:
+    _, ready = await scene.sidecar()
+    await make(ready)
+    outside = {"admin": f"127.0.0.1:{ready['health_port']}"}
+    assert (await look(outside, "/livez"))["status"] == "alive"
+    assert "blob-1" not in await look(outside, "/metrics")
+    async with aiohttp.ClientSession() as client:
+        answer = await client.get(f"http://{outside['admin']}/v1/holds")
+        assert answer.status == 404
+
+
+async def test_told_to_stop_beside_a_host_that_ends_first_its_end_is_told(scene: Scene) -> None:
+    scene.speaks_for = '{tcp: {address: "127.0.0.1:1"}, ends_first: true}'  # where nobody listens
+    process, ready = await scene.sidecar()
+    await make(ready)
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+    assert await scene.keys(Family.BEACONS) == set()
+    async with EtcdClient(scene.fake.config) as client:
+        [item] = (await client.read(KEYS.family(Family.ROSTER), deadline=5)).items
+    assert json.loads(item.value)["ended"] == "exited"
+
+
+async def test_a_neighbour_that_still_listens_keeps_its_beacon_when_we_are_told_to_stop(scene: Scene) -> None:
+    scene.speaks_for = f'{{tcp: {{address: "127.0.0.1:{scene.owner}"}}, ends_first: true}}'
+    process, ready = await scene.sidecar()
+    await make(ready)
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+    assert await scene.keys(Family.BEACONS) == {(ready["holder"],)}
+
+
+async def test_an_address_that_this_machine_does_not_have_is_left_out_where_that_is_meant(scene: Scene) -> None:
+    for word, ends in ((", if_present: true", False), ("", True)):
+        config = scene.write()
+        elsewhere = f'{{mode: forward-proxy, listen: "192.0.2.1:0"{word}}}, {{mode: upstream'
+        config.write_text(config.read_text().replace("{mode: upstream", elsewhere))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "leasehold.sidecar", "--config", str(config),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        scene.processes.append(process)
+        assert process.stdout is not None
+        async with asyncio.timeout(20):
+            line = await process.stdout.readline()
+        assert (line == b"") == ends
+        if line:
+            assert [way["mode"] for way in json.loads(line)["capture"]] == ["upstream"]
+            process.terminate()
+        assert await process.wait() == int(ends)

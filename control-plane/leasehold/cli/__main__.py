@@ -12,6 +12,7 @@ from leasehold.cli.doctor.command import doctor
 from leasehold.cli.inspect import commands as inspecting
 from leasehold.cli.inspect.shadow import shadow
 from leasehold.cli.inspect.status import status
+from leasehold.cli.kubernetes import commands as injecting
 from leasehold.cli.operate import commands as operating
 from leasehold.cli.operate import rules as ruling
 from leasehold.cli.operate import trying
@@ -104,17 +105,8 @@ def print_version() -> None:
     click.echo(f"leasehold {version('leasehold')}")
 
 
-for command in (
-    *inspecting.COMMANDS,
-    *ruling.COMMANDS,
-    *operating.COMMANDS,
-    *capturing.COMMANDS,
-    status,
-    shadow,
-    doctor,
-    run,
-    demo,
-):
+GROUPS = (inspecting.COMMANDS, ruling.COMMANDS, operating.COMMANDS, capturing.COMMANDS, injecting.COMMANDS)
+for command in (*(one for group in GROUPS for one in group), status, shadow, doctor, run, demo):
     main.add_command(command)
 ruling.rules_group.add_command(trying.test)
 

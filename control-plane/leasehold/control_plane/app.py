@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from itertools import islice
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 from aiohttp import web
@@ -58,9 +58,12 @@ from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Instant, Resource, Tenant
 from leasehold.protocol.ports import Clock
-from leasehold.protocol.rules import Owner
+from leasehold.protocol.rules import Owner, Rule
 from leasehold.shell.daemon import Lifetime
 from leasehold.shell.health import health_routes
+
+if TYPE_CHECKING:
+    from leasehold.control_plane.inject.service import InjectionService
 
 SHUTDOWN_SECONDS = 1.0
 """What a request under way may still take, so that there is time left to resign within the 5 s of a stop."""
@@ -163,6 +166,7 @@ class ControlPlane:
         )  # fmt: skip
         self.standing = Standing(index, self.brake, rations, self.canary, self.collector.crews[Step.PREPARE].backlog)
         self.loader = RuleLoader(client, keys, clock, config.rules, deadline=deadline) if config.rules else None
+        self.injection = self._injection_service()
         self._running: asyncio.Task[None] | None = None
         self._show_metrics()
 
@@ -189,6 +193,8 @@ class ControlPlane:
             tasks.create_task(self.inventories.run())
             tasks.create_task(self.cycles.run())
             tasks.create_task(self.canary.run())
+            if self.injection is not None:
+                tasks.create_task(self.injection.run())
 
     async def stop(self) -> None:
         """End in order: no more work, then give up leadership, then the connections to owners."""
@@ -237,6 +243,24 @@ class ControlPlane:
         opens = self._may_prepare(resource)
         return opens is not None and opens <= self.clock.now()
 
+    def _injection_service(self) -> InjectionService | None:
+        if self.config.webhook is None:
+            return None
+        # Only who serves the webhook needs to load what makes certificates.
+        from leasehold.control_plane.inject.service import InjectionService
+
+        return InjectionService(
+            self.config.webhook, self._captured_owners, self.metrics, self.clock,
+            leading=lambda: self.leadership.leading,
+        )  # fmt: skip
+
+    def _captured_owners(self) -> list[Owner] | None:
+        """Those that rules in force name; ``None``: not known yet."""
+        if not self.observer.sight.synced:
+            return None
+        standings = (self.index.policy.of_rule(name) for name in self.index.policy.documents(Rule))
+        return list({one.owner.name: one.owner for one in standings if one.owner is not None}.values())
+
     # --- what is told ---------------------------------------------------------------------------------------------
 
     def web_app(self) -> web.Application:
@@ -255,11 +279,12 @@ class ControlPlane:
             reasons["rules"] = self.loader.pending
         if self.membership.foreign:
             reasons["version"] = self.membership.foreign
-        return reasons
+        return {**reasons, **(self.injection.not_ready() if self.injection is not None else {})}
 
     def notes(self) -> Mapping[str, str]:
         """Worth knowing, but no reason to take this replica out of service."""
-        return {"brake": self.brake.why_not} if self.observer.sight.synced and self.brake.why_not else {}
+        brake = {"brake": self.brake.why_not} if self.observer.sight.synced and self.brake.why_not else {}
+        return {**brake, **(self.injection.notes() if self.injection is not None else {})}
 
     def status(self) -> Mapping[str, object]:
         now = Instant(self.clock.now())
@@ -289,6 +314,7 @@ class ControlPlane:
             "owners": self.owners.states(),
             "unreadable": {"count": len(self.index.unreadable), "first": self._first_unreadable()},
             "scan_corrections": self.observer.sight.corrections,
+            "webhook": None if self.injection is None else self.injection.status(),
         }
 
     def _placing(self) -> Mapping[str, object]:

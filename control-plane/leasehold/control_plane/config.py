@@ -13,8 +13,16 @@ from pathlib import Path
 
 import msgspec
 
+from leasehold.control_plane.config_webhook import (
+    WebhookConfig,
+    WebhookSection,
+    injection_settings,
+    webhook_config,
+    webhook_nonsense,
+)
 from leasehold.control_plane.core.brake_window import Thresholds
 from leasehold.control_plane.core.caps import Caps
+from leasehold.injection.settings import InjectSection, Settings
 from leasehold.protocol.configuration import BadConfiguration, Seconds, read
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.names import NAME_EXPECTED, is_name
@@ -93,6 +101,8 @@ class Document(_Section, frozen=True):
     brake: BrakeSection = BrakeSection()
     caps: CapsSection = CapsSection()
     canary: CanarySection = CanarySection()
+    webhook: WebhookSection | None = None
+    inject: InjectSection = InjectSection()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -112,6 +122,7 @@ class Config(msgspec.Struct, frozen=True):
     caps: Caps = Caps()
     canary_seconds: float = 60.0
     """0: never."""
+    webhook: WebhookConfig | None = None
 
 
 def load_config(path: Path) -> Config:
@@ -143,7 +154,18 @@ def load_config(path: Path) -> Config:
         ),
         caps=Caps(document.caps.per_owner, document.caps.overall, document.caps.window),
         canary_seconds=document.canary.interval,
+        webhook=_webhook(document, path.parent),
     )
+
+
+def _webhook(document: Document, folder: Path) -> WebhookConfig | None:
+    if document.webhook is None:
+        return None
+    return webhook_config(document.webhook, _injection(document), folder)
+
+
+def _injection(document: Document) -> Settings:
+    return injection_settings(document.inject, document.tenant, document.etcd.endpoints)
 
 
 _NEUTRAL = {"endpoints": "https://127.0.0.1:2379"}
@@ -173,6 +195,8 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
         if interval < 1:
             yield field, f"expected at least 1s, got {interval}"
     yield from _nonsense_of_brake(document.brake, document.caps, document.canary)
+    if document.webhook is not None:
+        yield from webhook_nonsense(document.webhook, _injection(document), folder)
 
 
 def _nonsense_of_brake(brake: BrakeSection, caps: CapsSection, canary: CanarySection) -> Iterator[tuple[str, str]]:

@@ -78,6 +78,13 @@ class Metrics:
             "leasehold_owner_notices", "Calls that tell owners of condemnations, and of their end",
             ["owner", "call", "verdict"], registry=registry,
         )  # fmt: skip
+        self.admissions = Counter(
+            "leasehold_admissions", "Pods the webhook was asked about, by what became of them", ["result"],
+            registry=registry,
+        )  # fmt: skip
+        self.admission_seconds = Histogram(
+            "leasehold_admission_seconds", "How long the webhook takes for an answer", registry=registry
+        )
         self.struck = Counter("leasehold_struck", "Long-gone holders taken off the roster", registry=registry)
         self.shard_moves = Counter(
             "leasehold_shard_moves", "Shards that were gained, left or lost", ["how"], registry=registry

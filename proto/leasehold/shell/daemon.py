@@ -26,6 +26,8 @@ STOP_WITHIN_SECONDS = 4.5
 """A stopping process is cut off after this long: SIGTERM promises an end within 5 s."""
 
 _C = TypeVar("_C")
+INLINE = "env:"
+"""``env:NAME`` in the place of a file: the text is in that environment variable, as injected containers have it."""
 log = structlog.get_logger()
 
 
@@ -45,12 +47,21 @@ class Lifetime:
 
 
 def read_configuration(path: Path) -> str:
-    """The file's text. Raises ``BadConfiguration`` when it cannot be read."""
+    """The text of a file, or of a variable (``env:NAME``). Raises ``BadConfiguration`` when it cannot be read."""
+    if str(path).startswith(INLINE):
+        return _read_variable(str(path))
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problem = error.strerror if isinstance(error, OSError) else "expected UTF-8 text"
         raise BadConfiguration([Mistake(str(path), "", f"cannot be read: {problem}")]) from error
+
+
+def _read_variable(source: str) -> str:
+    try:
+        return os.environ[source.removeprefix(INLINE)]
+    except KeyError as error:
+        raise BadConfiguration([Mistake(source, "", "cannot be read: that variable is not set")]) from error
 
 
 def daemon(
@@ -59,7 +70,9 @@ def daemon(
     """A command ``NAME --config FILE``. ``serve`` returns after ``until_stop()``; what it raises ends us with 1."""
 
     @click.command(name, help=about, context_settings={"help_option_names": ["-h", "--help"]})
-    @click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file.")
+    @click.option(
+        "--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file, or env:NAME."
+    )
     @click.option("--check", is_flag=True, help="Only check the configuration: exit 0, or 78 with every mistake.")
     @click.option(
         "--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"])

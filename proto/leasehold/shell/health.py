@@ -16,11 +16,14 @@ def nothing_to_note() -> Mapping[str, str]:
 
 
 def health_routes(
-    registry: CollectorRegistry, not_ready: Readiness, notes: Readiness = nothing_to_note
+    registry: CollectorRegistry,
+    not_ready: Readiness,
+    notes: Readiness = nothing_to_note,
+    unready: str = "not ready",
 ) -> list[web.RouteDef]:
     """Routes for an aiohttp application. ``/livez`` answers as long as the event loop turns.
 
-    ``notes`` are worth knowing but do not make the process unready.
+    ``notes`` are worth knowing but do not make the process unready; ``unready`` is what it is called when it is.
     """
     # A second series beside every counter, ``registrations_created`` beside ``registrations_total``, that holds a
     # timestamp: nobody reads it as one.
@@ -31,7 +34,7 @@ def health_routes(
 
     async def readyz(_: web.Request) -> web.Response:
         reasons = dict(not_ready())
-        body = {"status": "not ready" if reasons else "ready", "reasons": reasons, "notes": dict(notes())}
+        body = {"status": unready if reasons else "ready", "reasons": reasons, "notes": dict(notes())}
         return web.json_response(body, status=503 if reasons else 200)
 
     async def metrics(_: web.Request) -> web.Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -39,6 +39,7 @@ class Inside:
     tenure: Tenure
     rules: RulesHealth
     metrics: SidecarMetrics
+    about: Mapping[str, str] = field(default_factory=dict)
 
     def not_ready(self) -> Mapping[str, str]:
         """Why what is created now may not be registered at once. Traffic flows all the same."""
@@ -83,15 +84,27 @@ def admin_app(metrics: SidecarMetrics, inside: Inside) -> web.Application:
         return web.json_response(_holds(inside, limit, request.query.get("after", "")))
 
     app = web.Application()
-    app.add_routes(health_routes(metrics.registry, inside.not_ready, inside.notes))
+    app.add_routes(_health(metrics, inside))
     app.add_routes([web.get("/v1/status", status), web.get("/v1/holds", holds)])
     return app
+
+
+def health_app(metrics: SidecarMetrics, inside: Inside) -> web.Application:
+    """Health and metrics alone, to serve on ``admin.health_port``."""
+    app = web.Application()
+    app.add_routes(_health(metrics, inside))
+    return app
+
+
+def _health(metrics: SidecarMetrics, inside: Inside) -> list[web.RouteDef]:
+    return health_routes(metrics.registry, inside.not_ready, inside.notes, unready="degraded")
 
 
 def _status(inside: Inside) -> dict[str, Any]:
     state = inside.journal.state
     keepers = inside.holders.keepers
     return {
+        "about": dict(inside.about),
         "host": inside.tenure.host_state,
         "holders": [
             {

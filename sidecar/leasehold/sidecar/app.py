@@ -12,6 +12,7 @@ import os
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -21,14 +22,17 @@ from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Holder
 from leasehold.protocol.ports import Clock
 from leasehold.shell.daemon import Lifetime
-from leasehold.sidecar.admin import Inside, admin_app
+from leasehold.sidecar.admin import Inside, admin_app, health_app
 from leasehold.sidecar.capture.budget import Budget
 from leasehold.sidecar.capture.descriptors import fitting_connections
 from leasehold.sidecar.capture.forward_proxy import ForwardProxyListener
 from leasehold.sidecar.capture.listener import Address, Listener, RelaySettings
 from leasehold.sidecar.capture.transparent import TransparentListener
 from leasehold.sidecar.capture.upstream import UpstreamListener
-from leasehold.sidecar.config import Capture, GrpcProbe, HttpProbe, Settings, pace_of
+from leasehold.sidecar.config import Capture, Settings, pace_of
+from leasehold.sidecar.degradation import Degradation
+from leasehold.sidecar.document import GrpcProbe, HttpProbe, Probe
+from leasehold.sidecar.faces import NOT_HERE, serve_everywhere
 from leasehold.sidecar.holds.assistant import Assistant, KeeperHelp, NoHelp
 from leasehold.sidecar.holds.cache import Cache
 from leasehold.sidecar.holds.committer import Committer
@@ -39,6 +43,8 @@ from leasehold.sidecar.holds.registrar import HoldsRegistrar
 from leasehold.sidecar.holds.rounds import Rounds
 from leasehold.sidecar.holds.tenure import Tenure
 from leasehold.sidecar.holds.timers import Timers
+from leasehold.sidecar.host.ends_first import HostThatEndsFirst, Silent, refuses
+from leasehold.sidecar.host.neighbours import nobody_else_connected
 from leasehold.sidecar.host.port import Host
 from leasehold.sidecar.host.probes import ProbedHost, grpc_check, http_check, tcp_check
 from leasehold.sidecar.host.process import ProcessHost
@@ -140,11 +146,13 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
     metrics = SidecarMetrics()
     assistant = Assistant(lambda: EtcdClient(settings.etcd), metrics.renewal_helped)
     async with EtcdClient(settings.etcd) as client:
-        holds = Holds(settings, client, _host(settings), metrics, assistant)
+        host = _host(settings)
+        holds = Holds(settings, client, host, metrics, assistant)
+        structlog.contextvars.bind_contextvars(**(settings.about or {}))
         holds.open()
         try:
             with assistant:
-                await _serve(settings, lifetime, holds, metrics)
+                await _serve(settings, lifetime, holds, metrics, host)
         except BaseExceptionGroup as group:
             cause = _only_one(group)
             if isinstance(cause, OSError):
@@ -161,8 +169,8 @@ def _only_one(error: BaseException) -> BaseException:
     return error
 
 
-async def _serve(settings: Settings, lifetime: Lifetime, holds: Holds, metrics: SidecarMetrics) -> None:
-    rules = CurrentRules(metrics)
+async def _serve(settings: Settings, lifetime: Lifetime, holds: Holds, metrics: SidecarMetrics, host: Host) -> None:
+    rules = CurrentRules(metrics, settings.extra_rules)
     rules.on_change(holds.tenure.apply_rules)
     rules.on_change(holds.rounds.apply_rules)
     health = RulesHealth()
@@ -176,7 +184,10 @@ async def _serve(settings: Settings, lifetime: Lifetime, holds: Holds, metrics: 
             follow.recall()
             background.append(tasks.create_task(follow.run()))
         await holds.tenure.begun.wait()
-        inside = Inside(holds.journal, holds.committer, holds.holders, holds.tenure, health, metrics)
+        inside = Inside(
+            holds.journal, holds.committer, holds.holders, holds.tenure, health, metrics, settings.about or {}
+        )
+        background.append(tasks.create_task(Degradation(inside.not_ready, metrics).run(holds.clock)))
         relay = RelaySettings(
             holds.registrar,
             rules,
@@ -185,33 +196,51 @@ async def _serve(settings: Settings, lifetime: Lifetime, holds: Holds, metrics: 
             new_call=holds.tenure.new_call,
             budget=budget,
         )
-        await _serve_ports(settings, lifetime, admin_app(metrics, inside), relay, holds.holders.process)
+        apps = admin_app(metrics, inside), health_app(metrics, inside)
+        await _serve_ports(settings, lifetime, apps, relay, holds.holders.process)
+        if isinstance(host, HostThatEndsFirst) and await host.leave():
+            await holds.tenure.over.wait()
         await holds.flush()
         for task in background:
             task.cancel()
 
 
 async def _serve_ports(
-    settings: Settings, lifetime: Lifetime, app: web.Application, relay: RelaySettings, holder: Holder | None
+    settings: Settings,
+    lifetime: Lifetime,
+    apps: tuple[web.Application, web.Application],
+    relay: RelaySettings,
+    holder: Holder | None,
 ) -> None:
-    runner = web.AppRunner(app, access_log=None)
+    runner, outside = (web.AppRunner(app, access_log=None) for app in apps)
     ways: list[Listener] = []
     try:
         await runner.setup()
         site = web.TCPSite(runner, settings.admin.host, settings.admin.port, shutdown_timeout=1.0)
         await site.start()
         admin = Address(*runner.addresses[0][:2])
-        told = [await _open_way(capture, relay, ways) for capture in settings.capture]
-        lifetime.ready(admin=str(admin), capture=told, holder=holder, pid=os.getpid())
+        told = [way for capture in settings.capture if (way := await _open_way(capture, relay, ways))]
+        addresses: dict[str, object] = {"admin": str(admin), "capture": told}
+        if settings.health_port is not None:
+            await outside.setup()
+            addresses["health_port"] = await serve_everywhere(outside, settings.health_port)
+        lifetime.ready(**addresses, holder=holder, pid=os.getpid())
         await lifetime.until_stop()
     finally:
         await asyncio.gather(*(way.close() for way in ways))
+        await outside.cleanup()
         await runner.cleanup()
 
 
-async def _open_way(capture: Capture, relay: RelaySettings, ways: list[Listener]) -> dict[str, str]:
+async def _open_way(capture: Capture, relay: RelaySettings, ways: list[Listener]) -> dict[str, str] | None:
     way = _way(capture, relay)
-    bound = Address(*await way.start())
+    try:
+        bound = Address(*await way.start())
+    except OSError as error:
+        if not capture.if_present or error.errno not in NOT_HERE:
+            raise
+        log.info("address_not_here", listen=str(capture.listen), error=str(error))
+        return None
     ways.append(way)
     return {"mode": capture.mode, "listen": str(bound), **({} if capture.to is None else {"to": str(capture.to)})}
 
@@ -246,8 +275,22 @@ async def _look_after(holds: Holds, budget: Budget, metrics: SidecarMetrics) -> 
 
 def _host(settings: Settings) -> Host:
     host = settings.host
+    if host is None:
+        return HostThatEndsFirst(None, nobody_else_connected())
     if isinstance(host, int):
         return ProcessHost(host)
+    return HostThatEndsFirst(_probed(host), _silent(host)) if settings.ends_first else _probed(host)
+
+
+def _silent(probe: Probe) -> Silent:
+    if isinstance(probe, HttpProbe):
+        url = urlsplit(probe.url)
+        return refuses(url.hostname or "", url.port or (443 if url.scheme == "https" else 80))
+    address = Address.parse(probe.address)
+    return refuses(address.host, address.port)
+
+
+def _probed(host: Probe) -> Host:
     if isinstance(host, HttpProbe):
         return ProbedHost(http_check(host.url), pace_of(host), LoopClock())
     address = Address.parse(host.address)

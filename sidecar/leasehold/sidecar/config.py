@@ -1,8 +1,8 @@
 """The sidecar's configuration: one YAML file, read once. Every mistake is listed, with what was expected.
 
-Two steps, so that a mistake of form does not hide one of meaning: the ``Document`` is how it is written, with almost
-everything optional; ``Settings`` is what the app needs, complete and checked. Where the form is wrong, that field is
-put aside and the rest is checked for meaning all the same.
+Two steps, so that a mistake of form does not hide one of meaning: the ``Document`` (in ``document``) is how it is
+written, with almost everything optional; ``Settings`` is what the app needs, complete and checked. Where the form is
+wrong, that field is put aside and the rest is checked for meaning all the same.
 """
 
 from __future__ import annotations
@@ -14,137 +14,31 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import msgspec
-
-from leasehold.protocol.configuration import BadConfiguration, Seconds, read
+from leasehold.protocol.configuration import BadConfiguration, read
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.names import NAME_EXPECTED, ServiceName, Tenant, is_instance, is_name
-from leasehold.protocol.rules import RuleSet, load_rules
+from leasehold.protocol.rules import RuleSet, checked, load_rules
 from leasehold.shell.daemon import read_configuration
-from leasehold.shell.etcd_section import EtcdSection
 from leasehold.sidecar.capture.budget import CONNECTIONS, HELD_BYTES
 from leasehold.sidecar.capture.dialler import OwnerTls
 from leasehold.sidecar.capture.listener import Address
+from leasehold.sidecar.document import (
+    CaptureMode,
+    CaptureSection,
+    Document,
+    HostSection,
+    HttpProbe,
+    LeaseSection,
+    LimitsSection,
+    OwnerTlsSection,
+    Probe,
+    RulesSection,
+)
 from leasehold.sidecar.host.probes import Pace
 
-CaptureMode = Literal["upstream", "forward-proxy", "transparent"]
 _MEMORY = re.compile(r"(\d{1,9})(KiB|MiB|GiB)")
 _MEMORY_UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-
-
-class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
-
-
-class LeaseSection(_Model, frozen=True):
-    """How long a silent holder is believed alive. Whole seconds, at least 2: etcd knows no less."""
-
-    ttl: Seconds = Seconds(15.0)
-    service_ttl: Seconds = Seconds(60.0)
-
-
-class HttpProbe(_Model, frozen=True):
-    """Alive while ``GET url`` answers below 400."""
-
-    url: str
-    interval: Seconds = Seconds(2.0)
-    timeout: Seconds = Seconds(1.0)
-    failures: int = 3
-
-
-class TcpProbe(_Model, frozen=True):
-    """Alive while it accepts connections."""
-
-    address: str
-    interval: Seconds = Seconds(2.0)
-    timeout: Seconds = Seconds(1.0)
-    failures: int = 3
-
-
-class GrpcProbe(_Model, frozen=True):
-    """Alive while ``grpc.health.v1`` says SERVING of ``service`` (empty: the server as a whole)."""
-
-    address: str
-    service: str = ""
-    interval: Seconds = Seconds(2.0)
-    timeout: Seconds = Seconds(1.0)
-    failures: int = 3
-
-
-Probe = HttpProbe | TcpProbe | GrpcProbe
-
-
-class HostSection(_Model, frozen=True):
-    """The process we speak for: exactly one of these."""
-
-    pid: int | None = None
-    http: HttpProbe | None = None
-    tcp: TcpProbe | None = None
-    grpc: GrpcProbe | None = None
-
-
-class OwnerTlsSection(_Model, frozen=True):
-    """TLS that we speak to the owner. Files in PEM, relative to the configuration's folder; ``{}``: system CAs.
-
-    ``alpn`` is what we offer: nothing, or what the app speaks (``[h2]`` for gRPC).
-    """
-
-    ca: str | None = None
-    cert: str | None = None
-    key: str | None = None
-    server_name: str | None = None
-    alpn: tuple[str, ...] = ()
-
-
-class CaptureSection(_Model, frozen=True):
-    """One way in. ``to`` belongs to ``mode: upstream``, ``tls`` to that and to ``mode: transparent``.
-
-    ``mark``: set on our connections to owners, for the firewall; needs CAP_NET_ADMIN.
-    """
-
-    mode: CaptureMode
-    listen: str
-    to: str | None = None
-    tls: OwnerTlsSection | None = None
-    mark: int | None = None
-
-
-class LimitsSection(_Model, frozen=True):
-    """What the relay may use. Beyond ``connections`` new ones are reset; beyond ``memory`` holds end early."""
-
-    connections: int = CONNECTIONS
-    memory: str = f"{HELD_BYTES // 1024 // 1024}MiB"
-
-
-class RulesSection(_Model, frozen=True):
-    """Where the rules are: exactly one of these. A file is relative to the configuration's folder."""
-
-    file: str | None = None
-    etcd: bool = False
-
-
-class AdminSection(_Model, frozen=True):
-    """Health, metrics and ``/v1``. Keep it local: it names what is held."""
-
-    listen: str = "127.0.0.1:15020"
-
-
-class Document(_Model, frozen=True):
-    """The file as written."""
-
-    tenant: str = "default"
-    service: str | None = None
-    instance: str | None = None
-    etcd: EtcdSection = EtcdSection()
-    lease: LeaseSection = LeaseSection()
-    host: HostSection = HostSection()
-    capture: tuple[CaptureSection, ...] = ()
-    limits: LimitsSection = LimitsSection()
-    rules: RulesSection = RulesSection()
-    journal: str | None = None
-    admin: AdminSection = AdminSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +50,7 @@ class Capture:
     to: Address | None = None
     tls: OwnerTls | None = None
     mark: int | None = None
+    if_present: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,19 +71,23 @@ class Settings:
     etcd: EtcdConfig
     ttl_seconds: int
     service_ttl_seconds: int
-    host: int | Probe
+    host: int | Probe | None
     capture: tuple[Capture, ...]
     rules: RuleSet | None
     journal: Path
     admin: Address
     limits: Limits = Limits()
+    ends_first: bool = False
+    health_port: int | None = None
+    extra_rules: RuleSet | None = None
+    about: Mapping[str, str] | None = None
 
 
 def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     """Read, check, complete. Raises ``BadConfiguration`` with every mistake."""
     text = read_configuration(path)
     hostname = socket.gethostname()
-    environment = {"HOSTNAME": hostname, **environment}
+    environment = {"HOSTNAME": hostname, **_pod_host(environment), **environment}
     reading = read(Document, text, str(path), environment, _NEUTRAL)
     document, mistakes = reading.model, reading.mistakes
     rules: RuleSet | None = None
@@ -201,6 +100,12 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
     if mistakes or document is None:
         raise BadConfiguration(dict.fromkeys(mistakes))
     return _settings(document, rules, path.parent, hostname)
+
+
+def _pod_host(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """A pod's address as it stands before a port: only in the pod it is known whether it needs brackets."""
+    ip = environment.get("LEASEHOLD_POD_IP", "")
+    return {"LEASEHOLD_POD_HOST": f"[{ip}]" if ":" in ip else ip} if ip else {}
 
 
 def pace_of(probe: Probe) -> Pace:
@@ -229,10 +134,27 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
     yield from _host_nonsense(document.host)
     yield from _capture_nonsense(document.capture, document.admin.listen, folder)
     yield from _limits_nonsense(document.limits)
-    if (document.rules.file is not None) == document.rules.etcd:
-        yield "rules", "expected exactly one of: file: <path>, etcd: true"
+    yield from _rules_nonsense(document.rules)
     yield from _journal_nonsense(document.journal, folder)
     yield from _address_nonsense("admin.listen", document.admin.listen)
+    if document.admin.health_port is not None and not 0 <= document.admin.health_port <= 65535:
+        yield "admin.health_port", f"expected a port, got {document.admin.health_port}"
+
+
+def _rules_nonsense(rules: RulesSection) -> Iterator[tuple[str, str]]:
+    if (rules.file is not None) == rules.etcd:
+        yield "rules", "expected exactly one of: file: <path>, etcd: true"
+    if rules.extra is None:
+        return
+    if rules.file is not None:
+        yield "rules.extra", "expected only beside etcd: true"
+    # An owner that is not said here may be in etcd: each rule is checked with what is known of it.
+    known = {owner.name for owner in rules.extra.owners}
+    named = [rule for rule in rules.extra.rules if rule.owner in known]
+    try:
+        checked(RuleSet(rules.extra.owners, tuple(named)), "rules.extra")
+    except BadConfiguration as error:
+        yield from ((f"rules.extra.{mistake.path}", mistake.problem) for mistake in error.mistakes)
 
 
 def _name_nonsense(document: Document) -> Iterator[tuple[str, str]]:
@@ -266,8 +188,10 @@ def _lease_nonsense(lease: LeaseSection) -> Iterator[tuple[str, str]]:
 def _host_nonsense(host: HostSection) -> Iterator[tuple[str, str]]:
     kinds = {"pid": host.pid, "http": host.http, "tcp": host.tcp, "grpc": host.grpc}
     given = [name for name, value in kinds.items() if value is not None]
-    if len(given) != 1:
+    if len(given) > 1 or not (given or host.ends_first):
         yield "host", f"expected exactly one of pid, http, tcp, grpc; got {' and '.join(given) or 'none'}"
+    if host.ends_first and host.pid is not None:
+        yield "host.ends_first", "a pid tells its end by itself: expected it beside a probe or alone"
     if host.pid is not None and host.pid < 1:
         yield "host.pid", f"expected a process id, got {host.pid}"
     if host.http is not None and not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", host.http.url):
@@ -362,7 +286,7 @@ def _rules(section: RulesSection, folder: Path, environment: Mapping[str, str]) 
 def _settings(document: Document, rules: RuleSet | None, folder: Path, hostname: str) -> Settings:
     etcd, host = document.etcd, document.host
     kind = host.pid if host.pid is not None else host.http or host.tcp or host.grpc
-    if document.service is None or document.journal is None or kind is None:
+    if document.service is None or document.journal is None or (kind is None and not host.ends_first):
         raise AssertionError("checked before")
     instance = document.instance if document.instance is not None else _instance(hostname)
     return Settings(
@@ -378,12 +302,16 @@ def _settings(document: Document, rules: RuleSet | None, folder: Path, hostname:
         journal=folder / document.journal,
         admin=Address.parse(document.admin.listen),
         limits=Limits(document.limits.connections, _memory(document.limits.memory)),
+        ends_first=host.ends_first,
+        health_port=document.admin.health_port,
+        extra_rules=document.rules.extra,
+        about=document.about,
     )
 
 
 def _capture(way: CaptureSection, folder: Path) -> Capture:
     to = None if way.to is None else Address.parse(way.to)
-    return Capture(way.mode, Address.parse(way.listen), to, _owner_tls(way.tls, folder), way.mark)
+    return Capture(way.mode, Address.parse(way.listen), to, _owner_tls(way.tls, folder), way.mark, way.if_present)
 
 
 def _owner_tls(tls: OwnerTlsSection | None, folder: Path) -> OwnerTls | None:

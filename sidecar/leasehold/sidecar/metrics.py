@@ -74,6 +74,7 @@ class SidecarMetrics:
         self._belief = self._gauge("lease_belief_seconds", "How long the lease may still be believed", "kind")
         self._timers = self._gauge("timers", "Beacons that nobody renews")
         self._host_alive = self._gauge("host_alive", "1 while there is somebody to hold for")
+        self._degraded = self._gauge("degraded", "1 while what is created may not be registered at once")
         self._rules = self._gauge("rules", "Rules in use")
         self._connections = self._gauge("connections", "Connections that are open")
         self._held_bytes = self._gauge("held_bytes", "Bytes kept back, of all connections together")
@@ -193,6 +194,9 @@ class SidecarMetrics:
 
     def timers_are(self, count: int) -> None:
         self._timers.set(count)
+
+    def degraded_is(self, degraded: bool) -> None:
+        self._degraded.set(degraded)
 
     def host_is(self, alive: bool) -> None:
         self._host_alive.set(alive)

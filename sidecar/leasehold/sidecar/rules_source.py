@@ -21,7 +21,7 @@ from leasehold.protocol.configuration import BadConfiguration
 from leasehold.protocol.errors import Compacted, StoreError
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Revision
-from leasehold.protocol.rules import RuleSet, rules_from_documents
+from leasehold.protocol.rules import RuleSet, checked, rules_from_documents
 from leasehold.protocol.store import Change
 from leasehold.sidecar.holds.etcd import Etcd
 from leasehold.sidecar.observe.matching import Matcher
@@ -41,13 +41,19 @@ class RulesMetrics(Protocol):
 
 
 class CurrentRules:
-    """The rule set in use and its matcher. A new set replaces both at once."""
+    """The rule set in use and its matcher. A new set replaces both at once.
 
-    def __init__(self, metrics: RulesMetrics) -> None:
+    ``extra`` are rules for this sidecar alone; they stay in use, whatever comes. Of two with one name the other counts.
+    """
+
+    def __init__(self, metrics: RulesMetrics, extra: RuleSet | None = None) -> None:
         self._metrics = metrics
+        self._extra = extra
         self._on_change: list[Callable[[RuleSet], None]] = []
         self.rules = RuleSet()
         self.matcher = Matcher.compile(self.rules)
+        if extra is not None:
+            self.replace(RuleSet())
 
     def on_change(self, then: Callable[[RuleSet], None]) -> None:
         """Call ``then`` with the rules now, and with every set to come."""
@@ -55,6 +61,8 @@ class CurrentRules:
         then(self.rules)
 
     def replace(self, rules: RuleSet) -> None:
+        if self._extra is not None:
+            rules = _with_extra(rules, self._extra)
         if rules == self.rules:
             return
         self.rules = rules
@@ -63,6 +71,18 @@ class CurrentRules:
         log.info("rules_applied", owners=len(rules.owners), rules=len(rules.rules))
         for then in self._on_change:
             then(rules)
+
+
+def _with_extra(rules: RuleSet, extra: RuleSet) -> RuleSet:
+    """Both, as far as they make sense together. An extra rule whose owner nobody has named yet waits for it."""
+    owners = {owner.name: owner for owner in (*extra.owners, *rules.owners)}
+    known = {rule.name for rule in rules.rules}
+    own = tuple(rule for rule in extra.rules if rule.name not in known and rule.owner in owners)
+    try:
+        return checked(RuleSet(tuple(owners.values()), (*rules.rules, *own)), "rules.extra")
+    except BadConfiguration as error:
+        log.error("extra_rules_unusable", error=str(error))
+        return rules
 
 
 class RulesHealth:

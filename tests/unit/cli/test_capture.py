@@ -274,3 +274,29 @@ def test_without_nft_it_says_so(rules: str, monkeypatch: pytest.MonkeyPatch) -> 
         status, said = invoke(*arguments)
         assert status == 1
         assert "nft was not found" in said
+
+
+def test_failing_open_an_owner_without_any_address_costs_the_others_nothing() -> None:
+    owners = Owners(Names(there=["10.0.0.7"]), lenient=True)
+    found, warnings = owners.look([owner("nowhere"), owner("there:81", name="other")], 0.0)
+    assert list(found) == [at("10.0.0.7:81")]
+    assert "owner store: host nowhere does not resolve" in warnings[0]
+
+
+def test_failing_open_whatever_goes_wrong_is_told_and_the_program_may_start(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("owners: 7\n")
+    (tmp_path / "rules.yaml").write_text(RULES.replace("10.0.0.2:8000", "127.0.0.1:2379"))
+    for file, etcd in (("bad.yaml", "http://127.0.0.1:2379"), ("rules.yaml", "http://127.0.0.1:2379")):
+        arguments = ("--etcd", etcd, "capture", "install", "--rules", str(tmp_path / file), "--uid", "7")
+        assert CliRunner().invoke(main, (*arguments, "--dry-run")).exit_code in {1, 78}
+        said = CliRunner().invoke(main, (*arguments, "--dry-run", "--fail-open"))
+        assert said.exit_code == 0
+        assert "what this program creates is not captured" in said.stderr
+    bad_usage = CliRunner().invoke(main, ("capture", "install", "--fail-open", "--rules", str(tmp_path / "rules.yaml")))
+    assert bad_usage.exit_code == 2, "how it is called is not what may go wrong in a pod"
+
+
+def test_the_rules_may_be_in_a_variable() -> None:
+    arguments = ("capture", "install", "--rules", "env:OWNERS", "--uid", "7", "--dry-run")
+    said = CliRunner().invoke(main, arguments, env={"OWNERS": RULES})
+    assert "10.0.0.2 . 8000" in said.stdout

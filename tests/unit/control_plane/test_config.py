@@ -10,6 +10,7 @@ import pytest
 from leasehold.control_plane.config import load_config
 from leasehold.control_plane.core.brake_window import Thresholds
 from leasehold.control_plane.core.caps import Caps
+from leasehold.control_plane.inject.certificates.store import Places
 from leasehold.protocol.configuration import BadConfiguration
 
 RULES = """
@@ -99,3 +100,72 @@ def test_a_missing_rule_file_is_named(tmp_path: Path) -> None:
 def test_the_environment_may_fill_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THE_TENANT", "shop")
     assert load_config(write(tmp_path, MINIMAL + "tenant: ${THE_TENANT}\n")).tenant == "shop"
+
+
+WEBHOOK = (
+    MINIMAL
+    + """
+webhook: {http: {listen: "[::]:8443"}, api: "http://127.0.0.1:8001"}
+inject: {image: "leasehold/sidecar:1", control_plane: ["leasehold-control-plane.leasehold-system:8700"]}
+"""
+)
+
+
+def test_without_a_webhook_section_there_is_none(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, MINIMAL)).webhook is None
+
+
+def test_a_webhook_knows_its_names_and_what_is_injected(tmp_path: Path) -> None:
+    webhook = load_config(write(tmp_path, WEBHOOK)).webhook
+    assert webhook is not None
+    assert (webhook.host, webhook.port, webhook.directory, webhook.asks_namespaces) == ("::", 8443, None, True)
+    assert "leasehold-control-plane.leasehold-system.svc" in webhook.names
+    assert webhook.settings.section.etcd.endpoints == ("http://127.0.0.1:2379",), "the control plane's own"
+    assert webhook.settings.image == "leasehold/sidecar:1"
+    assert webhook.api is not None
+    assert webhook.api.token_file is None, "no token goes over plain HTTP"
+
+
+def test_certificates_from_files_and_trusted_selectors_need_no_api_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    section = "{certificates: files, directory: ., namespaces: trust}"
+    webhook = load_config(write(tmp_path, f"{MINIMAL}webhook: {section}\n")).webhook
+    assert webhook is not None
+    assert (webhook.api, webhook.directory) == (None, tmp_path)
+    assert set(mistakes(tmp_path, f"{MINIMAL}webhook: {{}}\n")) == {"webhook.api"}
+
+
+def test_in_a_pod_the_service_account_proves_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
+    text = f"{MINIMAL}webhook: {{service_account: account}}\n"
+    assert "webhook.service_account" in mistakes(tmp_path, text)
+    (tmp_path / "account").mkdir()
+    for name in ("token", "ca.crt"):
+        (tmp_path / "account" / name).touch()
+    webhook = load_config(write(tmp_path, text)).webhook
+    assert webhook is not None
+    assert webhook.api is not None
+    assert (webhook.api.url, webhook.api.token_file) == ("https://[fd00::1]:6443", tmp_path / "account" / "token")
+
+
+def test_mistakes_about_the_webhook_are_listed_with_all_others(tmp_path: Path) -> None:
+    found = mistakes(
+        tmp_path,
+        f"{MINIMAL}webhook: {{http: {{listen: nowhere}}, certificates: files, directory: gone, secret: 'A B', "
+        "namespace: other, api: 'ftp://x', deadline: 0s}\ninject: {uid: 0, journal_size: big}\nnonsense: 1\n",
+    )
+    assert set(found) == {
+        "webhook.http.listen", "webhook.directory", "webhook.secret", "webhook.api", "webhook.deadline",
+        "inject.namespace", "inject.uid", "inject.journal_size", "nonsense",
+    }  # fmt: skip
+
+
+def test_each_revision_has_names_of_its_own(tmp_path: Path) -> None:
+    text = WEBHOOK.replace("inject: {", "inject: {revision: canary, namespace: gc, ")
+    webhook = load_config(write(tmp_path, text)).webhook
+    assert webhook is not None
+    name = "leasehold-control-plane-canary"
+    assert webhook.places == Places("gc", name, "leasehold-webhook-canary", name)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from leasehold.protocol.configuration import BadConfiguration
 from leasehold.sidecar.capture.dialler import OwnerTls
 from leasehold.sidecar.capture.listener import Address
-from leasehold.sidecar.config import Capture, GrpcProbe, HttpProbe, Limits, Settings, load_settings
+from leasehold.sidecar.config import Capture, Limits, Settings, load_settings
+from leasehold.sidecar.document import GrpcProbe, HttpProbe
 
 RULES = """
 owners: [{name: store, hosts: ["store:80"], endpoint: "http://store"}]
@@ -172,3 +174,60 @@ def test_any_text_is_refused_without_a_crash(tmp_path: Path, text: str) -> None:
 
 def test_a_journal_below_what_is_no_folder_is_a_mistake(tmp_path: Path) -> None:
     assert "journal" in mistakes(tmp_path, GOOD.replace("journal: journal", "journal: rules.yaml/below"))
+
+
+INJECTED = """
+service: maker.shop
+instance: ${LEASEHOLD_POD_NAME}
+etcd: {endpoints: ["http://etcd:2379"]}
+host: {http: {url: "http://${LEASEHOLD_POD_HOST}:8080/live"}, ends_first: true}
+capture: [{mode: transparent, listen: "[::1]:15001", if_present: true}]
+rules:
+  etcd: true
+  extra:
+    rules:
+      - {name: mine, owner: store, type: blob, on: delete, id: {path: id},
+         match: {method: DELETE, path: "/v1/{id}", status: [204]}}
+journal: /tmp
+admin: {health_port: 15021}
+about: {pod: "${LEASEHOLD_POD_NAME}"}
+"""
+
+
+@pytest.mark.parametrize(("ip", "host"), [("10.1.2.3", "10.1.2.3"), ("fd00::3", "[fd00::3]")])
+def test_a_configuration_may_come_from_a_variable_and_know_its_pod(ip: str, host: str, monkeypatch: Any) -> None:
+    monkeypatch.setenv("LEASEHOLD_CONFIG", INJECTED)
+    settings = load_settings(Path("env:LEASEHOLD_CONFIG"), {"LEASEHOLD_POD_NAME": "maker-7", "LEASEHOLD_POD_IP": ip})
+    assert isinstance(settings.host, HttpProbe)
+    assert settings.host.url == f"http://{host}:8080/live"
+    assert (settings.instance, settings.about, settings.health_port) == (
+        "maker-7",
+        {"pod": "maker-7"},
+        15021,
+    )
+    assert settings.ends_first
+    assert settings.capture[0].if_present
+    assert settings.extra_rules is not None
+    assert settings.extra_rules.rules[0].name == "mine"
+
+
+def test_a_variable_that_is_not_set_is_told() -> None:
+    with pytest.raises(BadConfiguration, match="env:NOWHERE: cannot be read: that variable is not set"):
+        load_settings(Path("env:NOWHERE"), {})
+
+
+def test_what_ends_first_needs_no_probe_and_no_pid(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD.replace("{pid: 4242}", "{ends_first: true}")).host is None
+    found = mistakes(tmp_path, GOOD.replace("{pid: 4242}", "{pid: 4242, ends_first: true}"))
+    assert "by itself" in found["host.ends_first"]
+
+
+def test_extra_rules_are_checked_like_all_others(tmp_path: Path) -> None:
+    owner = '{name: store, hosts: ["store:80"], endpoint: "http://store"}'
+    rule = (
+        "{name: make, owner: store, type: blob, on: create, id: {json: id}, match: {method: GET, path: /, status: [1]}}"
+    )
+    found = mistakes(
+        tmp_path, GOOD.replace("{file: rules.yaml}", f"{{etcd: true, extra: {{owners: [{owner}], rules: [{rule}]}}}}")
+    )
+    assert set(found) == {"rules.extra.rules[0].held_by", "rules.extra.rules[0].match.status[0]"}

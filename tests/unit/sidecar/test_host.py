@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +17,8 @@ from grpclib.health.service import Health
 from grpclib.server import Server
 
 from leasehold.protocol.records import Ending
+from leasehold.sidecar.host.ends_first import HostThatEndsFirst, refuses
+from leasehold.sidecar.host.neighbours import nobody_else_connected, others
 from leasehold.sidecar.host.port import UNTOLD
 from leasehold.sidecar.host.probes import Pace, ProbedHost, grpc_check, http_check, tcp_check
 from leasehold.sidecar.host.process import ProcessHost
@@ -204,3 +208,93 @@ async def test_grpc_and_tcp_health() -> None:
     host = ProbedHost(tcp_check("127.0.0.1", port), Pace(0.0, 5.0, 1), StandingClock())
     await host.started()
     assert await host.ended(resumed=True) is Ending.UNKNOWN
+
+
+class Somebody:
+    """A host of which we decide when its run ends."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+
+    async def started(self) -> str | None:
+        return UNTOLD
+
+    async def ended(self, *, resumed: bool) -> Ending:
+        await self.over.wait()
+        return Ending.UNKNOWN
+
+
+async def test_being_told_to_stop_is_the_news_of_the_end_where_that_was_promised() -> None:
+    host = HostThatEndsFirst(None, None)
+    assert await host.started() == UNTOLD
+    ended = asyncio.create_task(host.ended(resumed=False))
+    assert await host.leave()
+    assert await ended is Ending.EXITED
+    assert await host.started() is None
+
+
+async def test_who_still_accepts_connections_has_not_ended_whatever_we_were_told() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    host = HostThatEndsFirst(Somebody(), refuses("127.0.0.1", port))
+    assert await host.started() == UNTOLD
+    ended = asyncio.create_task(host.ended(resumed=False))
+    assert not await host.leave()
+    assert not ended.done()
+    server.close()
+    await server.wait_closed()
+    assert await host.leave()
+    assert await ended is Ending.EXITED
+
+
+async def test_a_host_that_is_seen_to_end_by_itself_may_start_again_until_we_are_told_to_leave() -> None:
+    inner = Somebody()
+    inner.over.set()
+    host = HostThatEndsFirst(inner, None)
+    assert await host.started() == UNTOLD
+    assert await host.ended(resumed=False) is Ending.UNKNOWN
+    assert await host.started() == UNTOLD
+    await host.leave()
+    assert await host.started() is None
+
+
+async def test_no_answer_at_all_is_no_refusal() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        with contextlib.ExitStack() as waiting:
+            for _ in range(3):  # nobody accepts these: what comes after them gets no answer
+                one = waiting.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+            assert not await refuses(*full.getsockname())()
+
+
+SOCKETS = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:3A99 00000000:0000 0A 00000000:00000000 00:00000000 00000000 15015        0 1 1 0 100 0 0 10 0
+   1: 014D4D0A:1F90 024D4D0A:C000 06 00000000:00000000 03:00000000 00000000     0        0 0 3 0
+"""
+"""We listen; somebody's connection is on its way out."""
+
+
+@pytest.mark.parametrize(
+    ("line", "alive"),
+    [
+        ("", 0),
+        ("2: 00000000:1F90 00000000:0000 0A 0:0 00:0 0  1000 0 3 1 0 100 0 0 10 0", 1),
+        ("2: 014D4D0A:C001 024D4D0A:1F40 01 0:0 00:0 0     0 0 3 1 0 100 0 0 10 0", 1),
+        ("2: 014D4D0A:C001 024D4D0A:1F40 04 0:0 00:0 0  1000 0 3 1 0 100 0 0 10 0", 0),
+        ("junk", 0),
+    ],
+)
+def test_a_socket_that_listens_or_is_connected_is_somebodys_who_lives(line: str, alive: int) -> None:
+    assert others([*SOCKETS.splitlines(), line], 15015) == alive
+
+
+async def test_what_cannot_be_read_of_the_sockets_proves_nothing(tmp_path: Path) -> None:
+    table = tmp_path / "tcp"
+    table.write_text(SOCKETS.replace("15015", str(os.getuid())))
+    assert await nobody_else_connected([table, tmp_path / "no-such-family"])()
+    assert not await nobody_else_connected([tmp_path])(), "a folder is no table"
+    assert not await nobody_else_connected([tmp_path / "neither", tmp_path / "nor"])()

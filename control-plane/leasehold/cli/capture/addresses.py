@@ -61,6 +61,8 @@ class Owners:
     """The endpoints of all owners, as they were seen lately."""
 
     resolve: Resolve = resolve
+    lenient: bool = False
+    """An owner without any address is a warning instead of a failure."""
     _seen: dict[Endpoint, dict[str, float]] = field(default_factory=dict)
 
     def look(self, owners: Iterable[Owner], now: float) -> tuple[dict[Endpoint, Sequence[str]], list[str]]:
@@ -78,7 +80,7 @@ class Owners:
             else:
                 del self._seen[endpoint]
         lost = [name for name in sorted(named) if not any(name in names for names in current.values())]
-        if lost:
+        if lost and not self.lenient:
             raise Failure(f"no address is known of {', '.join(lost)}: {'; '.join(warnings)}")
         return current, warnings
 

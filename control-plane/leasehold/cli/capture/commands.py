@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,14 @@ from leasehold.cli.capture.addresses import (
 )
 from leasehold.cli.capture.nft import Nft
 from leasehold.cli.capture.probe import verify
-from leasehold.cli.capture.ruleset import REMOVAL, Endpoint, Exempt, Installed, Plan, read_back, replacement
-from leasehold.cli.inspect.survey import take
+from leasehold.cli.capture.ruleset import REMOVAL, Endpoint, Exempt, Plan, read_back, replacement
+from leasehold.cli.capture.telling import as_status, print_dry_run, print_installed, print_status, rows_of, warn
 from leasehold.cli.operate.rules import read_rules, refuse
 from leasehold.cli.render import output_option, show
+from leasehold.cli.rules_in_etcd import rules_in_etcd
 from leasehold.cli.target import Failure, Target, pass_target
 from leasehold.protocol.configuration import BadConfiguration, Seconds, load
-from leasehold.protocol.etcd.client import EtcdClient
-from leasehold.protocol.keyspace import Family
-from leasehold.protocol.rules import RuleSet, rules_from_documents
+from leasehold.protocol.rules import RuleSet
 from leasehold.shell.daemon import read_configuration
 
 DEFAULT_PORT = 15001
@@ -56,7 +56,10 @@ def rules_options(command: Callable[..., None]) -> Callable[..., None]:
     """``--rules FILE`` and ``--from-etcd``."""
     command = click.option("--from-etcd", is_flag=True, help="The owners are those in etcd.")(command)
     return click.option(
-        "--rules", "file", type=click.Path(dir_okay=False, allow_dash=True), help="The rule file with the owners."
+        "--rules",
+        "file",
+        type=click.Path(dir_okay=False, allow_dash=True),
+        help="The rule file with the owners; env:NAME is that variable.",
     )(command)
 
 
@@ -89,6 +92,9 @@ Examples:
 )
 @click.option("--watch", metavar="INTERVAL", help="Stay, and look again this often, e.g. 30s: names and rules change.")
 @click.option("--no-verify", is_flag=True, help="Do not probe: the sidecar starts later.")
+@click.option(
+    "--fail-open", is_flag=True, help="What goes wrong is told, and costs no more than being seen: the exit code is 0."
+)
 @click.option("--dry-run", is_flag=True, help="Only print the table.")
 @output_option
 @pass_target
@@ -104,6 +110,7 @@ def install(
     control_planes: tuple[str, ...],
     watch: str | None,
     no_verify: bool,
+    fail_open: bool,
     dry_run: bool,
     output: str,
 ) -> None:
@@ -122,11 +129,35 @@ def install(
     port = listen_port or sidecar.listen_port or DEFAULT_PORT
     etcds = dict.fromkeys((*target.endpoints, *sidecar.etcd_endpoints))
     protected = [*map(protected_etcd, etcds), *(Protected("the control plane", one) for one in control_planes)]
-    installer = Installer(port, exempt, protected, lambda: _rules(target, file, from_etcd))
+    installer = Installer(port, exempt, protected, lambda: _rules(target, file, from_etcd), lenient=fail_open)
+    with _open_failures() if fail_open else contextlib.nullcontext():
+        _install(installer, exempt, port, interval, no_verify=no_verify, dry_run=dry_run, output=output)
+
+
+@contextlib.contextmanager
+def _open_failures() -> Iterator[None]:
+    """For the way into a pod: that a program is not observed must never be why it does not run."""
+    try:
+        yield
+    except (Failure, SystemExit) as error:
+        why = error.message if isinstance(error, Failure) else "the rules cannot be used"
+        click.echo(f"leasehold: warning: {why}; going on: what this program creates is not captured", err=True)
+
+
+def _install(
+    installer: Installer,
+    exempt: Exempt,
+    port: int,
+    interval: float | None,
+    *,
+    no_verify: bool,
+    dry_run: bool,
+    output: str,
+) -> None:
     plan = installer.plan()
     text = replacement(plan)
     if dry_run:
-        _print_dry_run(output, plan, text)
+        print_dry_run(output, plan, text)
         return
     nft = Nft()
     before = nft.listing()
@@ -138,7 +169,7 @@ def install(
         except Failure as failure:
             nft.load(REMOVAL if before is None else REMOVAL + before)
             raise Failure(f"{failure.message}; everything is again as it was") from failure
-    _print_installed(output, plan, probed)
+    print_installed(output, plan, probed)
     if interval is not None:
         installer.watch(nft, plan, interval)
 
@@ -168,14 +199,14 @@ def status(target: Target, file: str | None, from_etcd: bool, output: str) -> No
     wanted: Mapping[Endpoint, Sequence[str]] | None = None
     if file is not None or from_etcd:
         wanted, warnings = Owners().look(_rules(target, file, from_etcd).owners, 0.0)
-        _warn(warnings)
-    rows = _rows({} if found is None else found.owners, wanted)
+        warn(warnings)
+    rows = rows_of({} if found is None else found.owners, wanted)
     if output == "table":
-        _print_status(found)
+        print_status(found)
         if rows:
             show(output, None, ("address", "owners", "state"), rows)
         return
-    show(output, _status(found, rows), (), ())
+    show(output, as_status(found, rows), (), ())
 
 
 # --- installing ---------------------------------------------------------------------------------------------------
@@ -214,17 +245,25 @@ class SidecarConfig:
 class Installer:
     """Plans, and keeps the table up to date."""
 
-    def __init__(self, port: int, exempt: Exempt, protected: Sequence[Protected], rules: Callable[[], RuleSet]) -> None:
+    def __init__(
+        self,
+        port: int,
+        exempt: Exempt,
+        protected: Sequence[Protected],
+        rules: Callable[[], RuleSet],
+        *,
+        lenient: bool = False,
+    ) -> None:
         self._port = port
         self._exempt = exempt
         self._protected = protected
         self._rules = rules
-        self._owners = Owners()
+        self._owners = Owners(lenient=lenient)
 
     def plan(self) -> Plan:
         """What the table should hold now. Raises ``Failure``."""
         owners, warnings = self._owners.look(self._rules().owners, time.monotonic())
-        _warn(warnings)
+        warn(warnings)
         refuse_protected(owners, self._protected, resolve)
         refuse_ourselves(owners, self._port)
         return Plan(self._port, self._exempt, owners)
@@ -265,74 +304,7 @@ def _rules(target: Target, file: str | None, from_etcd: bool) -> RuleSet:
     if file is not None:
         return read_rules(file)
 
-    async def read(client: EtcdClient) -> RuleSet:
-        stored = await take(client, target.keys, (Family.OWNERS, Family.RULES), deadline=target.deadline)
-        owners = [found.record for found in stored.owner_documents.values()]
-        return rules_from_documents(owners, [found.record for found in stored.rule_documents.values()], "etcd")
-
-    try:
-        return target.run(read)
-    except BadConfiguration as error:
-        refuse(error)
-
-
-# --- printing -----------------------------------------------------------------------------------------------------
-
-
-def _warn(warnings: Sequence[str]) -> None:
-    for warning in warnings:
-        click.echo(f"leasehold: warning: {warning}", err=True)
-
-
-def _print_dry_run(output: str, plan: Plan, text: str) -> None:
-    if output == "table":
-        click.echo(text, nl=False)
-    else:
-        show(output, {"table": text, "addresses": sorted(map(str, plan.owners))}, (), ())
-
-
-def _print_installed(output: str, plan: Plan, probed: Sequence[Endpoint]) -> None:
-    if output == "table":
-        told = f"verified at {', '.join(map(str, probed))}" if probed else "not verified"
-        click.echo(f"installed: {len(plan.owners)} addresses to port {plan.listen_port}, {told}")
-    else:
-        verified = [str(endpoint) for endpoint in probed]
-        addresses = sorted(map(str, plan.owners))
-        show(output, {"addresses": addresses, "listen_port": plan.listen_port, "verified": verified}, (), ())
-
-
-def _rows(
-    found: Mapping[Endpoint, Sequence[str]], wanted: Mapping[Endpoint, Sequence[str]] | None
-) -> list[tuple[str, str, str]]:
-    """Each endpoint with its owners and ``redirected``, ``missing`` or ``stale``."""
-    rows = []
-    for endpoint in sorted({**found, **(wanted or {})}, key=str):
-        names = found.get(endpoint) or (wanted or {}).get(endpoint, ())
-        state = "missing" if endpoint not in found else "redirected"
-        if wanted is not None and endpoint not in wanted:
-            state = "stale"
-        rows.append((str(endpoint), " ".join(names), state))
-    return rows
-
-
-def _print_status(found: Installed | None) -> None:
-    if found is None:
-        click.echo("not installed")
-        return
-    exempt = ", ".join(found.exempt.conditions()).replace("meta ", "") or "nobody"
-    total = sum(found.redirected.values())
-    click.echo(f"installed: to port {found.listen_port}, exempt: {exempt}, {total} connections redirected so far")
-
-
-def _status(found: Installed | None, rows: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
-    exempt = Exempt() if found is None else found.exempt
-    return {
-        "installed": found is not None,
-        "listen_port": None if found is None else found.listen_port,
-        "exempt": {"uid": exempt.uid, "gid": exempt.gid, "mark": exempt.mark},
-        "redirected": 0 if found is None else sum(found.redirected.values()),
-        "addresses": [{"address": address, "owners": names.split(), "state": state} for address, names, state in rows],
-    }
+    return rules_in_etcd(target)
 
 
 COMMANDS: Sequence[click.Command] = (capture,)

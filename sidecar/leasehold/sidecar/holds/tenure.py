@@ -95,6 +95,8 @@ class Tenure:
         self._buried = asyncio.Event()
         self.begun = asyncio.Event()
         """Set once it is known whom we hold for, if for anybody."""
+        self.over = asyncio.Event()
+        """Set once the host has ended and none will follow."""
         self.host_state = "starting"
         self._run = secrets.token_hex(4)
         self._last: _Ended | None = None
@@ -121,6 +123,7 @@ class Tenure:
             self._holders.process = None
             self.host_state = "ended"
             self.begun.set()
+            self.over.set()
             log.info("host_ended_for_good")
 
     def new_call(self) -> CallId:
