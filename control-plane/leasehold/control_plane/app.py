@@ -10,7 +10,7 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -30,6 +30,8 @@ from leasehold.control_plane.graves import Graves
 from leasehold.control_plane.informer import Informer
 from leasehold.control_plane.intents import Resolver, reasons, suspects
 from leasehold.control_plane.inventory import Inventories
+from leasehold.control_plane.kubernetes.api_server import ApiServer
+from leasehold.control_plane.kubernetes.controller import Controller
 from leasehold.control_plane.leadership import Leadership
 from leasehold.control_plane.loading import RuleLoader
 from leasehold.control_plane.membership import Membership
@@ -130,6 +132,7 @@ class ControlPlane:
             on_blind=self.brake.on_blind, on_gap=self.collector.on_gap,
         )  # fmt: skip
         self.loader = RuleLoader(client, keys, clock, config.rules, deadline=deadline) if config.rules else None
+        self.objects = self._controller(deadline, jitter)
         self._running: asyncio.Task[None] | None = None
         self._show_metrics()
 
@@ -148,6 +151,8 @@ class ControlPlane:
         async with asyncio.TaskGroup() as tasks:
             if self.loader is not None:
                 tasks.create_task(self.loader.run())
+            if self.objects is not None:
+                tasks.create_task(self.objects.run())
             tasks.create_task(self.observer.run())
             tasks.create_task(self.membership.run())
             tasks.create_task(self.leadership.run())
@@ -160,6 +165,8 @@ class ControlPlane:
         await self.crash()
         await self.leadership.resign()
         await self.owners.close()
+        if self.objects is not None:
+            await self.objects.close()
 
     async def crash(self) -> None:
         """End as a killed process would: nothing is given up, the lease runs out by itself."""
@@ -175,6 +182,15 @@ class ControlPlane:
         if self._running is not None:
             await asyncio.shield(self._running)
 
+    def _controller(self, deadline: float, jitter: Callable[[], float]) -> Controller | None:
+        objects = self.config.objects
+        if objects is None:
+            return None
+        return Controller(
+            ApiServer(objects.access), self._client, self.keys, self.clock, self.leadership.authority_of_tenant,
+            selector=objects.selector, resync_seconds=objects.resync_seconds, deadline=deadline, jitter=jitter,
+        )  # fmt: skip
+
     # These need each other; what comes later is named here.
 
     def _on_membership(self) -> None:
@@ -182,6 +198,8 @@ class ControlPlane:
 
     def _on_leadership(self) -> None:
         self.collector.on_leadership()
+        if self.objects is not None:
+            self.objects.nudge()
 
     def _is_busy(self, shard: int) -> bool:
         return self.collector.is_busy(shard)
@@ -216,7 +234,10 @@ class ControlPlane:
 
     def notes(self) -> Mapping[str, str]:
         """Worth knowing, but no reason to take this replica out of service."""
-        return {"brake": self.brake.why_not} if self.observer.sight.synced and self.brake.why_not else {}
+        notes = {"brake": self.brake.why_not} if self.observer.sight.synced and self.brake.why_not else {}
+        if self.objects is not None and (trouble := self.objects.why_not):
+            notes["objects"] = trouble
+        return notes
 
     def status(self) -> Mapping[str, object]:
         now = Instant(self.clock.now())
@@ -321,6 +342,11 @@ class ControlPlane:
         view("leasehold_owner_stopped", "1 while an owner is not called", ("owner", "state"),
              lambda: [((name, state), state != "calling") for name, state in self.owners.states().items()])  # fmt: skip
 
+        if (objects := self.objects) is not None:
+            view("leasehold_objects", "Owners and rules as objects, by whether they are accepted", ("kind", "accepted"),
+                 objects.counts)  # fmt: skip
+            view("leasehold_objects_behind", "1 while etcd may not say what the objects say", (),
+                 lambda: one(bool(objects.why_not)))  # fmt: skip
         view("leasehold_notices_owed", "Condemnations and restores that owners have yet to be told", ("owner", "call"),
              lambda: list(self.index.notices.counts().items()))  # fmt: skip
 

@@ -6,12 +6,14 @@ Only here files and the environment are read. Paths are relative to the configur
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from leasehold.control_plane.kubernetes.api_server import Access
 from leasehold.protocol.configuration import BadConfiguration, Seconds, read
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.names import NAME_EXPECTED, is_name
@@ -51,6 +53,62 @@ class LeaseSection(_Section, frozen=True):
     ttl: Seconds = Seconds(5.0)
 
 
+class KubernetesSection(_Section, frozen=True):
+    """``objects: true``: owners and rules are objects of a Kubernetes cluster, and kept in etcd as they say.
+
+    ``selector``: only objects with these labels. Without ``api``, the API server of the cluster we run in;
+    ``service_account`` is the folder with ``token`` and ``ca.crt``.
+    """
+
+    objects: bool = False
+    selector: str = ""
+    api: str | None = None
+    service_account: str = "/var/run/secrets/kubernetes.io/serviceaccount"
+    deadline: Seconds = Seconds(10.0)
+    resync: Seconds = Seconds(300.0)
+
+    def nonsense(self, folder: Path) -> Iterator[tuple[str, str]]:
+        """What the types cannot say, as path and problem."""
+        if not self.objects:
+            return
+        if not re.fullmatch(r"https?://[^/\s?#@]+", self.url):
+            yield (
+                "kubernetes.api",
+                f"expected http(s)://host:port, got {self.url!r}"
+                if self.api is not None
+                else "missing; expected http(s)://host:port, or to run in a pod (KUBERNETES_SERVICE_HOST)",
+            )
+        if self.deadline <= 0:
+            yield "kubernetes.deadline", f"expected more than 0s, got {self.deadline}"
+        if self.resync < 1:
+            yield "kubernetes.resync", f"expected at least 1s, got {self.resync}"
+        for name in ("token", "ca.crt") if self.url.startswith("https:") else ():
+            if not os.access(file := folder / self.service_account / name, os.R_OK):
+                yield "kubernetes.service_account", f"cannot be read: {file}"
+
+    @property
+    def url(self) -> str:
+        if self.api is not None:
+            return self.api.rstrip("/")
+        host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+        return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}" if host else ""
+
+    def access(self, folder: Path) -> Access:
+        """What the client needs. Without TLS no token goes along: that is ``kubectl proxy``, or a test."""
+        if not self.url.startswith("https:"):
+            return Access(self.url, deadline_seconds=self.deadline)
+        account = folder / self.service_account
+        return Access(self.url, account / "token", account / "ca.crt", self.deadline)
+
+
+class ObjectsConfig(msgspec.Struct, frozen=True):
+    """Owners and rules are objects there."""
+
+    access: Access
+    selector: str
+    resync_seconds: float
+
+
 class Document(_Section, frozen=True):
     """The file as it is written."""
 
@@ -61,6 +119,7 @@ class Document(_Section, frozen=True):
     replica: str | None = None
     lease: LeaseSection = LeaseSection()
     scan_interval: Seconds = Seconds(300.0)
+    kubernetes: KubernetesSection = KubernetesSection()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -74,6 +133,7 @@ class Config(msgspec.Struct, frozen=True):
     scan_seconds: float
     rules: RuleSet | None = None
     """To be loaded into etcd at start; ``None``: those that are there."""
+    objects: ObjectsConfig | None = None
 
 
 def load_config(path: Path) -> Config:
@@ -98,7 +158,14 @@ def load_config(path: Path) -> Config:
         lease_ttl_seconds=round(document.lease.ttl),
         scan_seconds=document.scan_interval,
         rules=rules,
+        objects=_objects(document.kubernetes, path.parent),
     )
+
+
+def _objects(section: KubernetesSection, folder: Path) -> ObjectsConfig | None:
+    if not section.objects:
+        return None
+    return ObjectsConfig(section.access(folder), section.selector, section.resync)
 
 
 _NEUTRAL = {"endpoints": "https://127.0.0.1:2379"}
@@ -120,6 +187,9 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
     yield from document.etcd.nonsense(folder)
     if (document.rules.file is not None) == document.rules.etcd:
         yield "rules", "expected exactly one of: file: <path>, etcd: true"
+    yield from document.kubernetes.nonsense(folder)
+    if document.kubernetes.objects and document.rules.file is not None:
+        yield "rules.file", "expected etcd: true beside kubernetes.objects: two sources would undo each other"
     if not _is_address(document.http.listen):
         yield "http.listen", f"expected host:port, got {document.http.listen!r}"
     if not 2 <= document.lease.ttl <= 3600:

@@ -216,6 +216,11 @@ class Keyspace:
     def cluster(self) -> bytes:
         return self._families[Family.CONTROL] + b"cluster"
 
+    @property
+    def objects(self) -> bytes:
+        """Which owners and rules came from Kubernetes objects."""
+        return self._families[Family.CONTROL] + b"objects"
+
     def owner(self, name: OwnerName) -> bytes:
         return self._families[Family.OWNERS] + _encode(name)
 

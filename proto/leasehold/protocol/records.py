@@ -214,6 +214,13 @@ class ClusterRecord(_Record, frozen=True):
     shards: Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARDS)] = 1
 
 
+class ObjectsRecord(_Record, frozen=True):
+    """The names of the owners and rules here that came from Kubernetes objects, and go with them."""
+
+    owners: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
 _R = TypeVar("_R", bound=msgspec.Struct)
 _encoder = msgspec.json.Encoder()
 _decoders: dict[type, Any] = {}
