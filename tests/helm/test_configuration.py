@@ -57,8 +57,8 @@ def test_the_control_plane_reads_what_the_chart_writes(
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     document = configuration(name)
-    if document.get("kubernetes"):
-        document["kubernetes"]["service_account"] = str(tmp_path / "account")
+    for section in {"kubernetes", "webhook"} & document.keys():
+        document[section]["service_account"] = str(tmp_path / "account")
     config = load_config(laid_out(name, tmp_path, document))
     assert config.replica == "leasehold-control-plane-5d4f-x2x"
     assert config.http.port == 8700

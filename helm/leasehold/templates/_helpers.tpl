@@ -49,9 +49,18 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/* Whether it serves a webhook, and whether it makes the certificates for that itself. */}}
+{{- define "leasehold.hasWebhook" -}}
+{{- if or .Values.injector.enabled (and .Values.validation.enabled (eq .Values.rules.source "objects")) }}true{{ end -}}
+{{- end }}
+
+{{- define "leasehold.makesCertificates" -}}
+{{- if and (include "leasehold.hasWebhook" .) (eq .Values.injector.certificates "self-managed") }}true{{ end -}}
+{{- end }}
+
 {{/* Whether the control plane speaks to the API server. */}}
 {{- define "leasehold.speaksToCluster" -}}
-{{- if or (eq .Values.rules.source "objects") (and .Values.injector.enabled (eq .Values.injector.certificates "self-managed")) }}true{{ end -}}
+{{- if or (eq .Values.rules.source "objects") .Values.injector.enabled }}true{{ end -}}
 {{- end }}
 
 {{/* Where etcd is, for the control plane: a JSON list. */}}
@@ -121,15 +130,14 @@ capabilities: {drop: [ALL]}
 {{- if eq $values.rules.source "objects" -}}
 {{- $_ := set $config "kubernetes" (dict "objects" true "selector" $values.rules.selector) -}}
 {{- end -}}
-{{- if or $values.injector.enabled $values.validation.enabled -}}
+{{- if include "leasehold.hasWebhook" . -}}
 {{- $ours := eq $values.injector.certificates "self-managed" -}}
 {{- $webhook := dict
     "http" (dict "listen" (include "leasehold.listen" (dict "host" $values.controlPlane.bindAddress "port" 8443)))
     "certificates" (ternary "self-managed" "files" $ours) -}}
 {{- if not $ours -}}{{- $_ := set $webhook "directory" "/etc/leasehold/webhook" -}}{{- end -}}
+{{- if not $values.injector.enabled -}}{{- $_ := set $webhook "namespaces" "trust" -}}{{- end -}}
 {{- $_ := set $config "webhook" $webhook -}}
-{{- end -}}
-{{- if $values.injector.enabled -}}
 {{- $_ := set $config "inject" (include "leasehold.injectSection" . | fromJson) -}}
 {{- end -}}
 {{- mergeOverwrite $config (deepCopy $values.controlPlane.config) | toYaml -}}
