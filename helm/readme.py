@@ -62,8 +62,8 @@ def readme(chart: Path) -> str:
         "",
         about["description"],
         "",
-        "How to install, upgrade and remove it: [docs/kubernetes-install.md](../../docs/kubernetes-install.md). What to",
-        "begin with in production: [values-ha.yaml](values-ha.yaml).",
+        "How to install, upgrade and remove it: [docs/kubernetes-install.md](../../docs/kubernetes-install.md).",
+        "What to begin with in production: [values-ha.yaml](values-ha.yaml).",
     ]
     section = None
     for value in values((chart / "values.yaml").read_text()):
