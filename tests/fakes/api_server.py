@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import ssl
 from collections.abc import Mapping
 from typing import Any, Self
 from uuid import uuid4
@@ -23,7 +24,8 @@ TOKEN = "a-token"
 class FakeApiServer:
     """Objects by plural and name. ``calls`` is what was asked; ``refuse`` answers the next calls with these codes."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.objects: dict[str, dict[str, dict[str, Any]]] = {kind.plural: {} for kind in KINDS}
         self.served = {kind.plural for kind in KINDS}
         self.log: list[tuple[int, str, str, dict[str, Any]]] = []
@@ -46,8 +48,8 @@ class FakeApiServer:
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls).start()
+        self.url = f"http{'s' if self._tls else ''}://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

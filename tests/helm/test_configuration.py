@@ -18,6 +18,7 @@ from leasehold.protocol.configuration import BadConfiguration
 from leasehold.protocol.etcd.process import EtcdProcess
 from tests.fakes.api_server import FakeApiServer
 from tests.helm.chart import SETS, one, rendered
+from tests.unit.control_plane.kubernetes.objects import OWNER_SPEC, RULE_SPEC
 
 WITHIN_SECONDS = 30
 NOT_YET = {"inject", "webhook"} - set(Document.__struct_fields__)
@@ -103,6 +104,8 @@ async def test_a_real_control_plane_starts_with_it_and_passes_the_charts_own_tes
     document["http"]["listen"] = "127.0.0.1:0"
     async with FakeApiServer() as cluster:
         document["kubernetes"]["api"] = cluster.url
+        await cluster.apply("owners", "blobs", OWNER_SPEC)
+        await cluster.apply("interceptionrules", "create-blob", RULE_SPEC)
         for section in ("webhook", "inject"):
             document.pop(section, None)  # that is tried where it is served
         file = laid_out("bundled", tmp_path, document)
@@ -122,6 +125,9 @@ async def test_a_real_control_plane_starts_with_it_and_passes_the_charts_own_tes
             assert ready["replica"] == "leasehold-control-plane-0"
             await charts_test(things, ready["http"])
             await probes(container, ready["http"])
+            async with asyncio.timeout(WITHIN_SECONDS):
+                while cluster.condition("interceptionrules", "create-blob").get("status") != "True":
+                    await asyncio.sleep(0.1)
         finally:
             process.terminate()
             async with asyncio.timeout(WITHIN_SECONDS):
