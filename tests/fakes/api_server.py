@@ -33,6 +33,9 @@ class FakeApiServer:
         self.version = 100
         self.calls: list[str] = []
         self.refuse: list[int] = []
+        self.refuse_patches: list[int] = []
+        self.mute = False
+        """Watches stay open and tell nothing, as through a network that lost its way."""
         self.page_size: int | None = None
         self.token: str | None = None
         self.url = ""
@@ -132,6 +135,10 @@ class FakeApiServer:
             await response.write(_line("ERROR", {"kind": "Status", "code": 410, "message": "too old resource version"}))
             return response
         while cut == self._cut:
+            if self.mute:
+                async with self._changed:
+                    await self._changed.wait_for(lambda: cut != self._cut)
+                break
             for version, where, what, thing in list(self.log):
                 if version > seen and where == plural and _matches(thing, selector):
                     await response.write(_line(what, thing))
@@ -144,6 +151,8 @@ class FakeApiServer:
     async def _patch(self, request: web.Request) -> web.Response:
         if (refused := self._refused(request)) is not None:
             return refused
+        if self.refuse_patches:
+            return _status(self.refuse_patches.pop(0), "as told")
         plural, name = request.match_info["plural"], request.match_info["name"]
         thing = self.objects[plural].get(name)
         if thing is None:

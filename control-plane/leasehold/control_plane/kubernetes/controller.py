@@ -3,13 +3,17 @@
 Every replica keeps the mirrors; only whoever does what is done once per tenant writes, under its fence. It is level
 based: each round compares all objects with all of etcd, so a round that failed, or a leader that died in the middle of
 one, is made good by the next. Statuses are written after etcd was, and only where they say something new.
+
+The mirrors nominate, a look decides: a watch may be behind without knowing, and whoever took over with old news would
+remove what is new, or set a rule to sweep again that was taken back. So a round that would write reads all objects
+anew, under the fence, and decides by that.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -26,6 +30,7 @@ from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Instant
 from leasehold.protocol.ports import Clock, Store
 from leasehold.protocol.records import Unreadable
+from leasehold.protocol.transactions import Authority
 
 GATHER_SECONDS = 0.2
 """What changes together is seen together."""
@@ -104,22 +109,26 @@ class Controller:
 
     async def round(self) -> None:
         """Once. Raises ``StoreError``, ``ApiError``, ``Unreadable``; safe to repeat."""
-        if self._authority() is None or any(mirror.things is None for mirror in self.mirrors):
+        by = self._authority()
+        if by is None or any(mirror.things is None for mirror in self.mirrors):
             return
         things = [thing for mirror in self.mirrors for thing in (mirror.things or {}).values()]
-        stored = await read_stored(self._store, self._keys, deadline=self._deadline)
-        plan = reconcile(stored.models, things, stored.managed)
-        if await self._write(stored, plan):
+        stored, plan = await self._plan(things)
+        if any(steps(stored, plan)):
+            things = [thing for mirror in self.mirrors for thing in await mirror.read_now()]
+            stored, plan = await self._plan(things)
+        if await self._write(by, stored, plan):
             self._tell_stuck(plan.stuck)
             await self._report(things, plan.verdicts)
 
-    async def _write(self, stored: Stored, plan: Plan) -> bool:
-        """Whether etcd now says what the plan says."""
+    async def _plan(self, things: Sequence[Declared]) -> tuple[Stored, Plan]:
+        stored = await read_stored(self._store, self._keys, deadline=self._deadline)
+        return stored, reconcile(stored.models, things, stored.managed)
+
+    async def _write(self, by: Authority, stored: Stored, plan: Plan) -> bool:
+        """Whether etcd now says what the plan says. ``by``: from before anything was read."""
         seen = stored.managed_revision
         for step in steps(stored, plan):
-            by = self._authority()
-            if by is None:
-                return False
             result = await self._store.commit(
                 step.transaction(self._keys, by, stored, seen), deadline=self._deadline
             )  # fmt: skip

@@ -4,6 +4,7 @@ Laws:
 
 - ``things`` is ``None`` until a whole list was read; what is not in a list that could not be read is not gone.
 - A watch goes on where the list, or the watch before it, ended; when that is gone (410), everything is listed anew.
+- It may be behind without knowing: what it shows is a reason to look (``read_now``), not to write.
 - Trouble is waited out with a growing pause, for ever; what was known stays known meanwhile.
 """
 
@@ -58,6 +59,11 @@ class Mirror:
         self._failures += 1
         ceiling = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(self._failures - 2, 10))
         await self._clock.sleep_until(self._clock.now() + ceiling * (0.5 + self._jitter() / 2))
+
+    async def read_now(self) -> list[Declared]:
+        """All objects there are, from the API server itself and not as remembered. Raises ``ApiError``."""
+        items, _ = await self._api.list(self.path, self._selector)
+        return [declared(self.kind, item) for item in items]
 
     async def _list(self) -> None:
         items, version = await self._api.list(self.path, self._selector)
