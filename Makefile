@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format check bench bench-data-plane bench-matching bench-etcd-client bench-large
-.PHONY: chaos fuzz proto lock clean
+.PHONY: chaos fuzz proto crds helm-docs lock clean
 
 help: ## what one can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -74,6 +74,13 @@ fuzz: $(VENV)/.dev ## mutated exchanges against both observers for MINUTES; a fa
 proto: $(VENV)/.dev ## regenerate the etcd stubs (the result is committed)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[proto]'
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --mypy_out=proto --grpclib_python_out=proto proto/leasehold/protocol/etcd/rpc.proto
+
+CRDS := helm/leasehold/files/crds
+crds: $(VENV)/.dev ## write the definitions of Owner and InterceptionRule again, from the model
+	$(BIN)/python -m leasehold.control_plane.kubernetes.crds $(CRDS)
+
+helm-docs: $(VENV)/.dev ## write the chart's README again, from the comments of its values
+	$(BIN)/python helm/readme.py helm/leasehold
 
 lock: $(VENV)/.dev ## write the versions in use to constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt

@@ -11,7 +11,7 @@ import os
 import random
 import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from itertools import islice
 from types import TracebackType
@@ -34,6 +34,8 @@ from leasehold.control_plane.graves import Graves
 from leasehold.control_plane.informer import Informer
 from leasehold.control_plane.intents import Resolver, reasons, suspects
 from leasehold.control_plane.inventory import Inventories
+from leasehold.control_plane.kubernetes.api_server import ApiServer
+from leasehold.control_plane.kubernetes.controller import Controller
 from leasehold.control_plane.leadership import Leadership
 from leasehold.control_plane.loading import RuleLoader
 from leasehold.control_plane.membership import Membership
@@ -167,6 +169,7 @@ class ControlPlane:
         self.standing = Standing(index, self.brake, rations, self.canary, self.collector.crews[Step.PREPARE].backlog)
         self.loader = RuleLoader(client, keys, clock, config.rules, deadline=deadline) if config.rules else None
         self.injection = self._injection_service()
+        self.objects = self._controller(deadline, jitter)
         self._running: asyncio.Task[None] | None = None
         self._show_metrics()
 
@@ -185,6 +188,8 @@ class ControlPlane:
         async with asyncio.TaskGroup() as tasks:
             if self.loader is not None:
                 tasks.create_task(self.loader.run())
+            if self.objects is not None:
+                tasks.create_task(self.objects.run())
             tasks.create_task(self.observer.run())
             tasks.create_task(self.membership.run())
             tasks.create_task(self.leadership.run())
@@ -201,6 +206,8 @@ class ControlPlane:
         await self.crash()
         await self.leadership.resign()
         await self.owners.close()
+        if self.objects is not None:
+            await self.objects.close()
 
     async def crash(self) -> None:
         """End as a killed process would: nothing is given up, the lease runs out by itself."""
@@ -216,6 +223,15 @@ class ControlPlane:
         if self._running is not None:
             await asyncio.shield(self._running)
 
+    def _controller(self, deadline: float, jitter: Callable[[], float]) -> Controller | None:
+        objects = self.config.objects
+        if objects is None:
+            return None
+        return Controller(
+            ApiServer(objects.access), self._client, self.keys, self.clock, self.leadership.authority_of_tenant,
+            selector=objects.selector, resync_seconds=objects.resync_seconds, deadline=deadline, jitter=jitter,
+        )  # fmt: skip
+
     # These need each other; what comes later is named here.
 
     def _on_membership(self) -> None:
@@ -223,6 +239,8 @@ class ControlPlane:
 
     def _on_leadership(self) -> None:
         self.collector.on_leadership()
+        if self.objects is not None:
+            self.objects.nudge()
 
     def _on_vigil(self) -> None:
         self.collector.wake()
@@ -283,8 +301,10 @@ class ControlPlane:
 
     def notes(self) -> Mapping[str, str]:
         """Worth knowing, but no reason to take this replica out of service."""
-        brake = {"brake": self.brake.why_not} if self.observer.sight.synced and self.brake.why_not else {}
-        return {**brake, **(self.injection.notes() if self.injection is not None else {})}
+        notes = {"brake": self.brake.why_not} if self.observer.sight.synced and self.brake.why_not else {}
+        if self.objects is not None and (trouble := self.objects.why_not):
+            notes["objects"] = trouble
+        return {**notes, **(self.injection.notes() if self.injection is not None else {})}
 
     def status(self) -> Mapping[str, object]:
         now = Instant(self.clock.now())
@@ -395,6 +415,11 @@ class ControlPlane:
         view("leasehold_owner_stopped", "1 while an owner is not called", ("owner", "state"),
              lambda: [((name, state), state != "calling") for name, state in self.owners.states().items()])  # fmt: skip
 
+        if (objects := self.objects) is not None:
+            view("leasehold_objects", "Owners and rules as objects, by whether they are accepted", ("kind", "accepted"),
+                 objects.counts)  # fmt: skip
+            view("leasehold_objects_behind", "1 while etcd may not say what the objects say", (),
+                 lambda: one(bool(objects.why_not)))  # fmt: skip
         view("leasehold_notices_owed", "Condemnations and restores that owners have yet to be told", ("owner", "call"),
              lambda: list(self.index.notices.counts().items()))  # fmt: skip
 

@@ -6,6 +6,7 @@ Only here files and the environment are read. Paths are relative to the configur
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from fractions import Fraction
@@ -22,6 +23,7 @@ from leasehold.control_plane.config_webhook import (
 )
 from leasehold.control_plane.core.brake_window import Thresholds
 from leasehold.control_plane.core.caps import Caps
+from leasehold.control_plane.kubernetes.api_server import Access
 from leasehold.injection.settings import InjectSection, Settings
 from leasehold.protocol.configuration import BadConfiguration, Seconds, read
 from leasehold.protocol.etcd.config import EtcdConfig
@@ -87,6 +89,62 @@ class CanarySection(_Section, frozen=True):
     interval: Seconds = Seconds(60.0)
 
 
+class KubernetesSection(_Section, frozen=True):
+    """``objects: true``: owners and rules are objects of a Kubernetes cluster, and kept in etcd as they say.
+
+    ``selector``: only objects with these labels. Without ``api``, the API server of the cluster we run in;
+    ``service_account`` is the folder with ``token`` and ``ca.crt``.
+    """
+
+    objects: bool = False
+    selector: str = ""
+    api: str | None = None
+    service_account: str = "/var/run/secrets/kubernetes.io/serviceaccount"
+    deadline: Seconds = Seconds(10.0)
+    resync: Seconds = Seconds(300.0)
+
+    def nonsense(self, folder: Path) -> Iterator[tuple[str, str]]:
+        """What the types cannot say, as path and problem."""
+        if not self.objects:
+            return
+        if not re.fullmatch(r"https?://[^/\s?#@]+", self.url):
+            yield (
+                "kubernetes.api",
+                f"expected http(s)://host:port, got {self.url!r}"
+                if self.api is not None
+                else "missing; expected http(s)://host:port, or to run in a pod (KUBERNETES_SERVICE_HOST)",
+            )
+        if self.deadline <= 0:
+            yield "kubernetes.deadline", f"expected more than 0s, got {self.deadline}"
+        if self.resync < 1:
+            yield "kubernetes.resync", f"expected at least 1s, got {self.resync}"
+        for name in ("token", "ca.crt") if self.url.startswith("https:") else ():
+            if not os.access(file := folder / self.service_account / name, os.R_OK):
+                yield "kubernetes.service_account", f"cannot be read: {file}"
+
+    @property
+    def url(self) -> str:
+        if self.api is not None:
+            return self.api.rstrip("/")
+        host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+        return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}" if host else ""
+
+    def access(self, folder: Path) -> Access:
+        """What the client needs. Without TLS no token goes along: that is ``kubectl proxy``, or a test."""
+        if not self.url.startswith("https:"):
+            return Access(self.url, deadline_seconds=self.deadline)
+        account = folder / self.service_account
+        return Access(self.url, account / "token", account / "ca.crt", self.deadline)
+
+
+class ObjectsConfig(msgspec.Struct, frozen=True):
+    """Owners and rules are objects there."""
+
+    access: Access
+    selector: str
+    resync_seconds: float
+
+
 class Document(_Section, frozen=True):
     """The file as it is written."""
 
@@ -103,6 +161,7 @@ class Document(_Section, frozen=True):
     canary: CanarySection = CanarySection()
     webhook: WebhookSection | None = None
     inject: InjectSection = InjectSection()
+    kubernetes: KubernetesSection = KubernetesSection()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -123,6 +182,7 @@ class Config(msgspec.Struct, frozen=True):
     canary_seconds: float = 60.0
     """0: never."""
     webhook: WebhookConfig | None = None
+    objects: ObjectsConfig | None = None
 
 
 def load_config(path: Path) -> Config:
@@ -155,6 +215,7 @@ def load_config(path: Path) -> Config:
         caps=Caps(document.caps.per_owner, document.caps.overall, document.caps.window),
         canary_seconds=document.canary.interval,
         webhook=_webhook(document, path.parent),
+        objects=_objects(document.kubernetes, path.parent),
     )
 
 
@@ -166,6 +227,12 @@ def _webhook(document: Document, folder: Path) -> WebhookConfig | None:
 
 def _injection(document: Document) -> Settings:
     return injection_settings(document.inject, document.tenant, document.etcd.endpoints)
+
+
+def _objects(section: KubernetesSection, folder: Path) -> ObjectsConfig | None:
+    if not section.objects:
+        return None
+    return ObjectsConfig(section.access(folder), section.selector, section.resync)
 
 
 _NEUTRAL = {"endpoints": "https://127.0.0.1:2379"}
@@ -187,6 +254,9 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
     yield from document.etcd.nonsense(folder)
     if (document.rules.file is not None) == document.rules.etcd:
         yield "rules", "expected exactly one of: file: <path>, etcd: true"
+    yield from document.kubernetes.nonsense(folder)
+    if document.kubernetes.objects and document.rules.file is not None:
+        yield "rules.file", "expected etcd: true beside kubernetes.objects: two sources would undo each other"
     if not _is_address(document.http.listen):
         yield "http.listen", f"expected host:port, got {document.http.listen!r}"
     if not 2 <= document.lease.ttl <= 3600:

@@ -243,6 +243,11 @@ class Keyspace:
         """What a rule that may not sweep would have swept."""
         return self._families[Family.SHADOWS] + _encode(name)
 
+    @property
+    def objects(self) -> bytes:
+        """Which owners and rules came from Kubernetes objects."""
+        return self._families[Family.CONTROL] + b"objects"
+
     def owner(self, name: OwnerName) -> bytes:
         return self._families[Family.OWNERS] + _encode(name)
 

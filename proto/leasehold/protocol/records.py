@@ -305,6 +305,13 @@ class ClusterRecord(_Record, frozen=True):
     """Which version this tenant's keys are written in. Who does not understand it acts for nothing."""
 
 
+class ObjectsRecord(_Record, frozen=True):
+    """The names of the owners and rules here that came from Kubernetes objects, and go with them."""
+
+    owners: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
 _R = TypeVar("_R", bound=msgspec.Struct)
 _encoder = msgspec.json.Encoder()
 _decoders: dict[type, Any] = {}
