@@ -266,10 +266,11 @@ class ControlPlane:
             return None
         # Only who serves the webhook needs to load what makes certificates.
         from leasehold.control_plane.inject.service import InjectionService
+        from leasehold.control_plane.kubernetes.webhook import ValidatingWebhook
 
         return InjectionService(
             self.config.webhook, self._captured_owners, self.metrics, self.clock,
-            leading=lambda: self.leadership.leading,
+            leading=lambda: self.leadership.leading, more=ValidatingWebhook(self.metrics).routes(),
         )  # fmt: skip
 
     def _captured_owners(self) -> list[Owner] | None:

@@ -82,6 +82,10 @@ class Metrics:
             "leasehold_admissions", "Pods the webhook was asked about, by what became of them", ["result"],
             registry=registry,
         )  # fmt: skip
+        self.validations = Counter(
+            "leasehold_validations", "Owners and rules the webhook was asked about, by what became of them", ["result"],
+            registry=registry,
+        )  # fmt: skip
         self.admission_seconds = Histogram(
             "leasehold_admission_seconds", "How long the webhook takes for an answer", registry=registry
         )

@@ -25,10 +25,14 @@ from leasehold.control_plane.inject.certificates.material import Certificate
 from leasehold.control_plane.inject.namespaces import AskedNamespaces, TrustedSelectors
 from leasehold.control_plane.inject.server import TlsServer
 from leasehold.control_plane.inject.webhook import Webhook
+from leasehold.control_plane.kubernetes.kinds import RULE
+from leasehold.control_plane.kubernetes.webhook import ValidatingWebhook
 from leasehold.control_plane.metrics import Metrics
 from tests.fakes.kubernetes import FakeKubernetes, NotReached
 from tests.unit.control_plane.inject.clock import WallClock
 from tests.unit.control_plane.inject.test_certificates import NAMES, PLACES
+from tests.unit.control_plane.kubernetes.objects import RULE_SPEC, changed, thing
+from tests.unit.control_plane.kubernetes.test_review import review as review_of_object
 from tests.unit.injection.pods import INJECTED, LEFT_ALONE, OWNERS, review, settings
 from tests.unit.injection.pods import NAMES as REVIEWS
 
@@ -69,7 +73,7 @@ async def scene() -> AsyncIterator[Scene]:
         kubernetes.namespace("shop", {"leasehold.dev/injection": "enabled"})
         api, clock, metrics = ApiServerClient(ApiAccess(kubernetes.url)), WallClock(), Metrics()
         webhook = Webhook(settings(), lambda: OWNERS, AskedNamespaces(api, clock), metrics)
-        server = TlsServer(webhook.routes(), "127.0.0.1", 0)
+        server = TlsServer([*webhook.routes(), *ValidatingWebhook(metrics).routes()], "127.0.0.1", 0)
 
         async def serve(certificate: Certificate) -> None:
             await server.use(certificate.pem, certificate.key)
@@ -245,3 +249,30 @@ async def test_an_old_version_of_tls_is_refused(scene: Scene) -> None:
         old.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await asyncio.open_connection("127.0.0.1", scene.port, ssl=old, server_hostname="")
+
+
+# --- owners and rules -------------------------------------------------------------------------------------------
+
+
+async def validated(scene: Scene, body: bytes) -> tuple[int, Any]:
+    return await scene.post(body, "/v1/validate")
+
+
+@pytest.mark.parametrize(("spec", "allowed"), [({}, True), ({"grace": "soon"}, False)])
+async def test_rules_as_objects_are_allowed_or_denied_over_the_same_port(
+    scene: Scene, spec: dict[str, Any], *, allowed: bool
+) -> None:
+    asked = review_of_object(RULE, thing(RULE, "blobs", changed(RULE_SPEC, spec)))
+    status, said = await validated(scene, json.dumps(asked).encode())
+    assert status == 200
+    assert said["response"]["uid"] == "705ab4f5"
+    assert said["response"]["allowed"] is allowed
+    result = "allowed" if allowed else "denied"
+    assert scene.metrics.registry.get_sample_value("leasehold_validations_total", {"result": result}) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"{}", b"\xff"])
+async def test_what_is_no_review_of_an_object_is_refused_with_what_was_expected(scene: Scene, body: bytes) -> None:
+    status, said = await validated(scene, body)
+    assert status == 400
+    assert said["error"] == "bad-review"
