@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from leasehold.control_plane.brake import Brake
+from leasehold.control_plane.core.brake_window import Thresholds
 from leasehold.control_plane.core.index import Index
+from leasehold.control_plane.metrics import Metrics
+from leasehold.control_plane.vigil import Vigil
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.names import Revision
 from leasehold.protocol.records import ArmedRecord, ClusterRecord
@@ -17,7 +20,8 @@ async def test_arming_is_heard_although_the_trip_before_it_was_never_seen_by_its
     """Both came in one batch of the watch: the index goes from armed to armed."""
     index = Index(stage.keys)
     brake = Brake(
-        stage.client, stage.client, stage.keys, index, stage.clock, replica="one", deadline=DEADLINE
+        stage.client, stage.client, stage.keys, index, stage.clock, _vigil(stage, index), Metrics(), replica="one",
+        deadline=DEADLINE,
     )  # fmt: skip
     cluster = ClusterRecord(f"{CLUSTER_ID:x}", shards=1)
     await stage.hand.commit(tx.found_tenant(stage.keys, cluster, ArmedRecord("one", "founded")))
@@ -27,10 +31,17 @@ async def test_arming_is_heard_although_the_trip_before_it_was_never_seen_by_its
     tripped_at = (await stage.client.read(stage.keys.armed, deadline=DEADLINE)).revision
     await stage.hand.commit(tx.arm(stage.keys, ArmedRecord("me", "everybody is back")))
     brake.seen()
-    assert brake.why_not == "etcd went back", "nothing was heard yet"
+    assert brake.distrust == "etcd went back", "nothing was heard yet"
     await hear(stage, index, tripped_at)
     brake.seen()
-    assert brake.why_not == ""
+    assert brake.distrust == ""
+
+
+def _vigil(stage: Stage, index: Index) -> Vigil:
+    return Vigil(
+        stage.client, stage.keys, index, stage.clock, lambda: None, Metrics(), replica="one", thresholds=Thresholds(),
+        deadline=DEADLINE, seen=lambda: Revision(0), on_change=lambda: None,
+    )  # fmt: skip
 
 
 async def hear(stage: Stage, index: Index, since: Revision) -> None:

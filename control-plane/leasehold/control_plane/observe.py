@@ -82,6 +82,8 @@ class Observer:
         self._advanced = Bell(clock)
         self._scanning = False
         self._checked_at = NEVER_HEARD
+        self._latest: KeyValue | None = None
+        """What the watch saw written last."""
         self.sight = Sight()
 
     async def run(self) -> None:
@@ -173,12 +175,30 @@ class Observer:
         now = (await self._store.read(self._keys.cluster, deadline=REWIND_DEADLINE_SECONDS)).revision
         if now < seen:
             raise _Rewound(f"etcd went back from revision {seen} to {now}: a snapshot was restored, or it was wiped")
+        if self._latest is not None:
+            await self._check_the_past(self._latest)
+
+    async def _check_the_past(self, latest: KeyValue) -> None:
+        """A restored etcd may be past where it was before anybody looks: then its past is another."""
+        try:
+            then = await self._store.read(
+                latest.key, deadline=REWIND_DEADLINE_SECONDS, revision=latest.mod_revision
+            )  # fmt: skip
+        except Compacted:
+            self._latest = None  # nothing to compare with, until the next event
+            return
+        if latest not in then.items:
+            raise _Rewound(
+                f"etcd's past is another: what was seen written at revision {latest.mod_revision} was never "
+                "written there; a snapshot was restored"
+            )
 
     def _start_over(self, reason: str) -> None:
         log.error("rewound", reason=reason, alert=True)
         self.sight.synced = False
         self.sight.trouble = reason
         self.sight.revision = Revision(0)
+        self._latest = None
         self._index.forget_everything()
         self._on_blind(reason)
         self._on_rewind(reason)
@@ -186,6 +206,8 @@ class Observer:
     def _take(self, batch: WatchBatch) -> None:
         for event in batch.events:
             self._index.apply(event)
+            if event.change is Change.PUT:
+                self._latest = event.item
         self.sight.revision = max(self.sight.revision, batch.revision)
         self.sight.heard_at = Instant(self._clock.now())
         if not self._scanning:
