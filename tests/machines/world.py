@@ -26,7 +26,7 @@ _tenants = itertools.count(1)
 _leases = itertools.count(0x10000)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Delivery:
     """A DELETE on its way: what it names, and the version it is conditional on."""
 
@@ -42,7 +42,8 @@ class Owner:
     conditional: bool = True
     things: dict[Resource, tuple[str, int]] = field(default_factory=dict)
     on_the_way: list[Delivery] = field(default_factory=list)
-    refused: set[tuple[Resource, str]] = field(default_factory=set)
+    refused: set[Delivery] = field(default_factory=set)
+    latest: dict[tuple[Resource, str], Delivery] = field(default_factory=dict)
     _made: int = 0
 
     def create(self, resource: Resource) -> str:
@@ -63,7 +64,13 @@ class Owner:
     def ask_to_delete(self, resource: Resource, incarnation: str) -> None:
         """What a visit does: look, compare, and send a delete that is conditional on what was seen."""
         if self.has(resource, incarnation):
-            self.on_the_way.append(Delivery(resource, incarnation, self.things[resource][1]))
+            delivery = Delivery(resource, incarnation, self.things[resource][1])
+            self.on_the_way.append(delivery)
+            self.latest[resource, incarnation] = delivery
+
+    def has_refused(self, resource: Resource, incarnation: str) -> bool:
+        """Whether the latest delete of it was refused. Versions only grow: no copy can take effect later."""
+        return self.latest.get((resource, incarnation)) in self.refused
 
     def deliver(self, number: int, *, again: bool) -> tuple[Resource, str, str] | None:
         """One of the deletes arrives; ``again``: it stays on its way. What it named and what is gone, if anything."""
@@ -72,7 +79,7 @@ class Owner:
         if there is None:
             return None
         if self.conditional and there != (delivery.incarnation, delivery.version):
-            self.refused.add((delivery.resource, delivery.incarnation))
+            self.refused.add(delivery)
             return None
         del self.things[delivery.resource]
         return delivery.resource, delivery.incarnation, there[0]
