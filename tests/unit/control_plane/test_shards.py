@@ -251,7 +251,13 @@ async def test_a_shard_is_kept_until_what_is_under_way_has_ended(stage: Stage) -
         await go_on.wait()
         return web.Response(status=500)
 
-    stage.owner.answers.append(slowly)
+    looked = asyncio.Event()
+
+    async def once_we_looked() -> web.Response:
+        await looked.wait()
+        return web.Response(status=500)
+
+    stage.owner.answers += [slowly, once_we_looked]
     await abandoned(stage, name)
     await eventually("it is in its grace", lambda: state(first, name) is State.IN_GRACE)
     await stage.clock.advance(GRACE + 0.5)
@@ -271,12 +277,13 @@ async def test_a_shard_is_kept_until_what_is_under_way_has_ended(stage: Stage) -
     noted = await stage.hand.sweep_of(name)
     assert noted is not None
     assert "500" in noted.outcome, "what the first learned is written down"
+    looked.set()
     for _ in range(40):
         await stage.clock.advance(0.5)
         if not stage.owner.things:
             break
     assert not stage.owner.things
-    assert len(stage.owner.deletes(name)) == 2
+    assert len(stage.owner.deletes(name)) == 3
     assert (_swept(first), _swept(second)) == (0, 1)
 
 
