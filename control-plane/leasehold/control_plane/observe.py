@@ -202,6 +202,7 @@ class Observer:
 
     async def scan(self) -> int:
         """Compare etcd with the index and mend it. Returns how many keys were wrong; 0 is what to expect."""
+        began = self._clock.now()
         self._scanning = True  # from here on deletions are remembered, so that a page cannot undo them
         try:
             _, wrong = await self._read_everything(watching=True)
@@ -214,6 +215,7 @@ class Observer:
             self.sight.corrections += wrong
             log.error("scan_corrected", keys=wrong)
             self._on_gap("the scan found what the watch had missed")
+        log.info("scanned", seconds=round(self._clock.now() - began, 3), wrong=wrong)
         self._on_change()
         self._on_scan()
         return wrong
