@@ -102,7 +102,8 @@ def opinion(index: Index) -> dict[str, Any]:
     return {
         "entries": {
             str(e.resource): (
-                e.facts, e.step, e.record, sorted(e.holds), sorted(e.sources), e.pin, e.tombstone, e.sweep,
+                e.facts, e.step, e.record, sorted((h.holder, h.revision, h.released) for h in e.holds),
+                sorted(e.sources), e.pin, e.tombstone, e.sweep,
             )
             for e in index.entries()
         },
@@ -139,6 +140,60 @@ def test_the_index_equals_a_rebuild_whatever_the_order(moves: list[tuple[bytes, 
         index.apply(event)
     assert opinion(index) == opinion(rebuilt(store))
     assert sorted(key for key, revision in index.known() if revision) == sorted(store)
+
+
+@settings(max_examples=300, deadline=None)
+@given(MOVES, st.randoms(use_true_random=False))
+def test_what_is_loaded_as_a_whole_equals_a_rebuild(moves: list[tuple[bytes, bytes | None]], random: Any) -> None:
+    _, store = history(moves)
+    items = list(store.values())
+    random.shuffle(items)
+    index = Index(KEYS)
+    assert index.blank
+    index.loading()
+    for item in items:
+        index.apply(Event(Change.PUT, item))
+    for _ in index.loaded():
+        pass
+    assert opinion(index) == opinion(rebuilt(store))
+    assert index.take_fresh() == rebuilt(store).take_fresh()
+
+
+@settings(max_examples=300, deadline=None)
+@given(MOVES, MOVES, st.data())
+def test_a_roll_call_mends_whatever_was_missed(
+    moves: list[tuple[bytes, bytes | None]], more: list[tuple[bytes, bytes | None]], data: st.DataObject
+) -> None:
+    events, store = history([*moves, *more])
+    index = Index(KEYS)
+    for event in events:
+        if data.draw(st.booleans()):
+            index.apply(event)
+    for _ in range(2):  # as well as when there is nothing to mend
+        index.call_roll()
+        for item in store.values():
+            index.call(item)
+        for absent in index.absentees(Revision(1000)):
+            for key in absent:
+                index.apply(Event(Change.DELETE, KeyValue(key, b"", Revision(0), Revision(1000), 0, LeaseId(0))))
+        assert opinion(index) == opinion(rebuilt(store))
+        index.settle(Revision(1000))
+
+
+@settings(max_examples=300, deadline=None)
+@given(MOVES, MOVES)
+def test_a_roll_call_of_the_past_takes_nothing_newer_away(
+    moves: list[tuple[bytes, bytes | None]], more: list[tuple[bytes, bytes | None]]
+) -> None:
+    events, store = history([*moves, *more])
+    past, at = history(moves)[1], Revision(len(moves))
+    index = Index(KEYS)
+    for event in events:
+        index.apply(event)
+    index.call_roll()
+    assert sum(map(index.call, past.values())) == 0
+    assert not [key for absent in index.absentees(at) for key in absent]
+    assert opinion(index) == opinion(rebuilt(store))
 
 
 @settings(max_examples=200, deadline=None)

@@ -7,6 +7,7 @@ then stops everything. A replica that crashes instead of leaving is the normal c
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 from collections import Counter
@@ -28,6 +29,7 @@ from leasehold.control_plane.cycles import Cycles
 from leasehold.control_plane.finds import Finds
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.graves import Graves
+from leasehold.control_plane.grouping import Grouping
 from leasehold.control_plane.informer import Informer
 from leasehold.control_plane.intents import Resolver, reasons, suspects
 from leasehold.control_plane.inventory import Inventories
@@ -83,19 +85,21 @@ class ControlPlane:
         self.brake = Brake(client, client, keys, index, clock, replica=config.replica, deadline=deadline)
         self.owners = Owners(index.policy, clock, connect)
         verifier = Verifier(self.owners, clock, metrics)
-        witness = Witness(client, keys, index, deadline=deadline)
+        self.grouping = grouping = Grouping(client)
+        witness = Witness(grouping, keys, index, deadline=deadline)
         self.cycles = Cycles(
             client, keys, index, witness, clock, self.leadership.authority, metrics, deadline=deadline,
             every_seconds=config.cycle_seconds, opens=self._may_condemn,
         )  # fmt: skip
         reaper = Reaper(
-            client, keys, index, witness, self.leadership.authority, metrics, verifier, self.cycles,
+            grouping, keys, index, witness, self.leadership.authority, metrics, verifier, self.cycles,
             deadline=deadline, may_prepare=self._may_prepare_now,
         )  # fmt: skip
         graces = Graces(client, client, keys, index, clock, self.leadership.authority_of_class, deadline=deadline)
+        graves = Graves(client, clock, deadline=deadline)
         sweeper = Sweeper(
-            client, keys, index, clock, self.leadership, self.owners, Graves(client, clock, deadline=deadline), metrics,
-            verifier, deadline=deadline, jitter=jitter, opens=self._may_prepare,
+            grouping, keys, index, clock, self.leadership, self.owners, graves, metrics, verifier, deadline=deadline,
+            jitter=jitter, opens=self._may_prepare,
         )  # fmt: skip
         roster = Roster(
             client, keys, index, clock, self.leadership.authority_of_tenant, metrics, deadline=deadline,
@@ -133,7 +137,7 @@ class ControlPlane:
         self.observer = Observer(
             client, client, keys, index, clock, scan_seconds=config.scan_seconds,
             on_change=self.collector.on_index, on_scan=self.collector.on_scan, on_rewind=self.collector.on_rewind,
-            on_blind=self.brake.on_blind, on_gap=self.collector.on_gap,
+            on_blind=self.brake.on_blind, on_gap=self.collector.on_gap, on_loaded=_settle_memory,
         )  # fmt: skip
         self.loader = RuleLoader(client, keys, clock, config.rules, deadline=deadline) if config.rules else None
         self._running: asyncio.Task[None] | None = None
@@ -155,6 +159,7 @@ class ControlPlane:
             if self.loader is not None:
                 tasks.create_task(self.loader.run())
             tasks.create_task(self.observer.run())
+            tasks.create_task(self.grouping.run())
             tasks.create_task(self.membership.run())
             tasks.create_task(self.leadership.run())
             tasks.create_task(self.collector.run())
@@ -371,6 +376,12 @@ async def serve(config: Config, lifetime: Lifetime) -> None:
 def connect(owner: Owner) -> Faces:
     """The adapter for one owner."""
     return Faces(owner, http=HttpOwner(owner), grpc=GrpcOwner(owner))
+
+
+def _settle_memory() -> None:
+    """What was loaded stays: the garbage collector need not look at all of it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _finite(seconds: float) -> float | None:
