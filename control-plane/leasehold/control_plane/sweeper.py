@@ -51,6 +51,7 @@ from leasehold.protocol.records import (
     decode,
 )
 from leasehold.protocol.rules import Retries
+from leasehold.protocol.store import Get, KeyValue, Txn
 from leasehold.protocol.transactions import Authority
 
 CLOSED_SECONDS = 30.0
@@ -134,7 +135,7 @@ class Sweeper:
         """Take the next step for a resource that has a sweep."""
         if self._index.step_of(resource) is not Step.SWEEP:
             return Done()
-        item = await self._store.get(self._keys.sweep(resource), deadline=self._deadline)
+        item, recorded = await self._look(resource)
         if item is None:
             return Done()
         try:
@@ -143,7 +144,14 @@ class Sweeper:
             log.error("sweep_unreadable", resource=str(resource), error=str(error))
             return Done()  # listed by the index; blocked until somebody mends it
         retries = self._retries(resource.owner)
-        return await self._next(_Sweep(resource, item.mod_revision, record, resource.owner, retries))
+        return await self._next(_Sweep(resource, item.mod_revision, record, resource.owner, retries), recorded)
+
+    async def _look(self, resource: Resource) -> tuple[KeyValue | None, KeyValue | None]:
+        """Its sweep and its record, as of one revision. Raises ``StoreError``."""
+        reading = Txn((), (Get(self._keys.sweep(resource)), Get(self._keys.record(resource))))
+        result = await self._store.commit(reading, deadline=self._deadline)
+        sweep, record = (found.items[0] if found.items else None for found in result.results)  # type: ignore[union-attr]
+        return sweep, record
 
     def _retries(self, owner: str) -> Retries:
         office = self._owners.get(owner)
@@ -151,14 +159,14 @@ class Sweeper:
 
     # --- before the call ----------------------------------------------------------------------------------------
 
-    async def _next(self, sweep: _Sweep) -> Outcome:
+    async def _next(self, sweep: _Sweep, recorded: KeyValue | None) -> Outcome:
         by = self._leadership.authority(sweep.resource, self._index.armed)
         if by is None:
             return Again()  # belief lapsed: perhaps for a moment; what is not ours is dropped when it is due
         turn = self._turn(sweep) if sweep.record.attempt == 0 else None
         if turn is not None:
             return At(turn)
-        record = await self._record_of(sweep)
+        record = _record(recorded)
         standing = self._index.policy.of(sweep.resource, record.rule) if record else None
         first = sweep.record.attempt == 0
         if record is None or standing is None or not standing.may_sweep:
@@ -178,15 +186,6 @@ class Sweeper:
             return None
         stuck = states & {Sweeping.QUARANTINED, Sweeping.UNREADABLE}
         return Instant(self._now() + (LATER_TURN_SECONDS if stuck else TURN_SECONDS))
-
-    async def _record_of(self, sweep: _Sweep) -> ResourceRecord | None:
-        item = await self._store.get(self._keys.record(sweep.resource), deadline=self._deadline)
-        if item is None:
-            return None
-        try:
-            return decode(ResourceRecord, item.value)
-        except Unreadable:
-            return None
 
     async def _send(self, sweep: _Sweep, by: Authority, record: ResourceRecord) -> Outcome:
         attempt = msgspec.structs.replace(
@@ -377,6 +376,13 @@ class Sweeper:
 
     def _now(self) -> Instant:
         return Instant(self._clock.now())
+
+
+def _record(item: KeyValue | None) -> ResourceRecord | None:
+    try:
+        return decode(ResourceRecord, item.value) if item is not None else None
+    except Unreadable:
+        return None
 
 
 def _about(sweep: _Sweep) -> dict[str, object]:

@@ -112,9 +112,9 @@ class Plane:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """What it logged under that name, so far."""
-        marked = f'"event": "{name}"'
         with self.program.log.open() as lines:
-            return [json.loads(line) for line in lines if marked in line]
+            found = [json.loads(line) for line in lines if f'"{name}"' in line and line.startswith("{")]
+        return [event for event in found if event.get("event") == name]
 
 
 @contextlib.asynccontextmanager

@@ -484,8 +484,7 @@ class Index:
             return False
         record = self._read(EpochRecord, item) if there else None
         self._filing.changed(name)
-        if each.put_epoch(number, item, record) if there else each.drop_epoch(number):
-            self._reconsider_all(each.condemned)
+        self._reconsider_all(each.put_epoch(number, item, record) if there else each.drop_epoch(number))
         return True
 
     def _on_epoch_lease(self, key: Key, item: KeyValue, there: bool) -> bool:
