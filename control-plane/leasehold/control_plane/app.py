@@ -30,6 +30,7 @@ from leasehold.control_plane.finds import Finds
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.graves import Graves
 from leasehold.control_plane.grouping import Grouping
+from leasehold.control_plane.handover import Handover
 from leasehold.control_plane.informer import Informer
 from leasehold.control_plane.intents import Resolver, reasons, suspects
 from leasehold.control_plane.inventory import Inventories
@@ -91,15 +92,16 @@ class ControlPlane:
             client, keys, index, witness, clock, self.leadership.authority, metrics, deadline=deadline,
             every_seconds=config.cycle_seconds, opens=self._may_condemn,
         )  # fmt: skip
+        handover = Handover()
         reaper = Reaper(
             grouping, keys, index, witness, self.leadership.authority, metrics, verifier, self.cycles,
-            deadline=deadline, may_prepare=self._may_prepare_now,
+            handover, deadline=deadline, may_prepare=self._may_prepare_now,
         )  # fmt: skip
         graces = Graces(client, client, keys, index, clock, self.leadership.authority_of_class, deadline=deadline)
         graves = Graves(client, clock, deadline=deadline)
         sweeper = Sweeper(
-            grouping, keys, index, clock, self.leadership, self.owners, graves, metrics, verifier, deadline=deadline,
-            jitter=jitter, opens=self._may_prepare,
+            grouping, keys, index, clock, self.leadership, self.owners, graves, metrics, verifier, handover,
+            deadline=deadline, jitter=jitter, opens=self._may_prepare,
         )  # fmt: skip
         roster = Roster(
             client, keys, index, clock, self.leadership.authority_of_tenant, metrics, deadline=deadline,
@@ -379,9 +381,11 @@ def connect(owner: Owner) -> Faces:
 
 
 def _settle_memory() -> None:
-    """What was loaded stays: the garbage collector need not look at all of it again and again."""
+    """What was loaded stays: the garbage collector need not look at all of it again and again, nor at what comes and
+    goes with every small piece of work."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _finite(seconds: float) -> float | None:
