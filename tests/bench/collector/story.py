@@ -137,8 +137,8 @@ async def scan(site: Site, plane: Plane, holders: Program) -> None:
     late = site.population.ttl_seconds * 1000 / 30
     site.add(Figure("  worst during the scan", during.worst, "ms", late, remark="a tenth of what a renewal may take"))
     site.add(Figure("  leases lost", during.lost + idle.lost, "", 0))
-    kept = (await plane.status())["leader"]
-    site.add(Figure("  leadership lost", float(not kept or len(plane.events("leading_ended"))), "", 0))
+    ended = [event for name in ("lease_lost", "shards_lost") for event in plane.events(name)]
+    site.add(Figure("  shards or replica's lease lost", len(ended), "", 0))
 
 
 async def die(site: Site, plane: Plane, holders: Program, count: int) -> int:

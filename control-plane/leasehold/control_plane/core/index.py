@@ -9,7 +9,6 @@ Laws:
 - An event costs what it touches: a holder's end touches the resources it holds, an epoch those condemned in its class.
 - What cannot be read is listed in ``unreadable`` and blocks what depends on it, nothing else.
 - What is read as a whole is judged as a whole: between ``loading`` and ``loaded`` nothing is worked out.
-- A roll call (``call_roll``, ``call`` for each key of a list, ``absentees``) finds what was missed and what is gone.
 """
 
 from __future__ import annotations
@@ -89,8 +88,6 @@ class Index:
         self._referring = Referring(self._entries)
         self._deleted: dict[bytes, Revision] = {}
         self._loading = False
-        self._roll = 0
-        self._answered: set[bytes] = set()
         self._handlers: dict[Family, Handler] = {
             Family.BEACONS: self._on_beacon,
             Family.ROSTER: self._on_roster,
@@ -166,62 +163,6 @@ class Index:
                 yield
             self._reconsider(entry)
 
-    def call_roll(self) -> None:
-        """Everything that is there will be called by ``call``."""
-        self._roll += 1
-        self._answered.clear()
-
-    def call(self, item: KeyValue) -> bool:
-        """A key that is there. Whether that was news."""
-        key = self.keys.parse(item.key)
-        if key is not None and key.family in _BY_MILLIONS and self._answers(key, item.mod_revision):
-            return False
-        self._answered.add(item.key)
-        return self.apply(Event(Change.PUT, item))
-
-    def _answers(self, key: Key, revision: Revision) -> bool:
-        entry = self._entries.get(key.resource)
-        if entry is None:
-            return False
-        if key.family is Family.RESOURCES:
-            if revision > entry.record:
-                return False
-            entry.called = self._roll
-            return True
-        known = _hold_of(entry, key.holder)
-        if known is None or revision > known.revision:
-            return False
-        known.called = self._roll
-        return True
-
-    def absentees(self, revision: Revision) -> Iterator[list[bytes]]:
-        """What is known as of ``revision`` or before and was not called, a part at a time (most are empty)."""
-        absent: list[bytes] = []
-        for number, entry in enumerate(self.entries()):
-            absent += self._absent_of(entry, revision)
-            if number % AT_A_TIME == 0:
-                yield absent
-                absent = []
-        known = (key for key, known in self._known_besides() if 0 < known <= revision)
-        yield absent + [key for key in known if key not in self._answered]
-        self._answered.clear()
-
-    def _absent_of(self, entry: Entry, revision: Revision) -> list[bytes]:
-        held = entry.held
-        if (
-            entry.called == self._roll and type(held) is Hold and held.called == self._roll
-            and not (entry.tombstone or entry.sweep or entry.pin or entry.sources)
-        ):  # fmt: skip
-            return []  # nearly always
-        called = {self.keys.hold(entry.resource, hold.holder) for hold in entry.holds if hold.called == self._roll}
-        if entry.called == self._roll:
-            called.add(self.keys.record(entry.resource))
-        return [
-            key
-            for key, known in self._known_of(entry)
-            if 0 < known <= revision and key not in called and key not in self._answered
-        ]
-
     # --- nominations out ----------------------------------------------------------------------------------------
 
     def step_of(self, resource: Resource) -> Step | None:
@@ -292,10 +233,11 @@ class Index:
     def known(self) -> Iterator[tuple[bytes, Revision]]:
         """Every key the index believes to be there, with its mod_revision. May be interrupted by ``apply``."""
         for entry in self.entries():
-            yield from self._known_of(entry)
-        yield from self._known_besides()
+            yield from self.known_of(entry)
+        yield from self.known_besides()
 
-    def _known_besides(self) -> Iterator[tuple[bytes, Revision]]:
+    def known_besides(self) -> Iterator[tuple[bytes, Revision]]:
+        """Those that are not of a resource's entry."""
         keys = self.keys
         for resource in self.notices.seen():
             yield keys.notice(resource), self.notices.revision_of(resource)
@@ -312,7 +254,8 @@ class Index:
         yield from [(keys.owner(OwnerName(n)), revision) for n, revision in self.policy.documents(Owner).items()]
         yield from [(keys.rule(RuleName(n)), revision) for n, revision in self.policy.documents(Rule).items()]
 
-    def _known_of(self, entry: Entry) -> Iterator[tuple[bytes, Revision]]:
+    def known_of(self, entry: Entry) -> Iterator[tuple[bytes, Revision]]:
+        """Those of one entry, with revision 0 what is not there."""
         keys, resource = self.keys, entry.resource
         yield keys.record(resource), entry.record
         yield keys.pin(resource), entry.pin
@@ -412,7 +355,7 @@ class Index:
 
     def _on_hold(self, key: Key, item: KeyValue, there: bool) -> bool:
         entry, holder = self._entry(key), key.holder
-        known = _hold_of(entry, holder)
+        known = hold_of(entry, holder)
         if known is not None and item.mod_revision <= known.revision:
             return False
         others = tuple(hold for hold in entry.holds if hold is not known) if known is not None else entry.holds
@@ -627,11 +570,11 @@ class Index:
 
 AT_A_TIME = 2000
 """Entries that are looked through before others have their turn: a few milliseconds."""
-_BY_MILLIONS = (Family.RESOURCES, Family.HOLDS)
 _MOST_DECISIVE_FIRST = (Holding.HELD, Holding.UNACCOUNTED, Holding.RESTLESS, Holding.UNHELD)
 
 
-def _hold_of(entry: Entry, holder: Holder) -> Hold | None:
+def hold_of(entry: Entry, holder: Holder) -> Hold | None:
+    """A holder's hold on a resource."""
     held = entry.held
     if type(held) is Hold:
         return held if held.holder == holder else None
