@@ -55,6 +55,7 @@ async def store(etcd: EtcdClient) -> AsyncIterator[Counted]:
 async def grouped(store: Counted) -> AsyncIterator[Grouping]:
     grouping = Grouping(store)
     running = asyncio.create_task(grouping.run())
+    await asyncio.sleep(0)
     try:
         yield grouping
     finally:
@@ -164,3 +165,22 @@ async def test_who_does_not_wait_any_more_disturbs_nobody(store: Counted, prefix
             call.cancel()
         ended = await asyncio.gather(*calls, return_exceptions=True)
     assert all(succeeded(result) for result in ended[1::2])
+
+
+async def test_without_its_workers_each_goes_alone(store: Counted, prefix: bytes) -> None:
+    grouping = Grouping(store)
+    results = await commit_all(grouping, *(Txn((), (Put(prefix + b"%d" % n, b""),)) for n in range(3)))
+    assert all(map(succeeded, results))
+    assert store.commits == 3
+
+
+async def test_when_it_ends_nobody_waits_for_ever(store: Counted, prefix: bytes) -> None:
+    async with grouped(store) as grouping:
+        await asyncio.sleep(0)
+        calls = [
+            asyncio.create_task(grouping.commit(Txn((), (Put(prefix + b"k", b""),)), deadline=DEADLINE))
+            for _ in range(10)
+        ]
+        await asyncio.sleep(0)
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(one, TxnResult | StoreError) for one in ended)

@@ -21,7 +21,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import structlog
 
-from leasehold.protocol.errors import LeaseNotFound, Rejected, StoreError, Uncertain
+from leasehold.protocol.errors import LeaseNotFound, Rejected, StoreError, Unavailable, Uncertain
 from leasehold.protocol.names import Revision
 from leasehold.protocol.ports import Store
 from leasehold.protocol.store import (
@@ -84,20 +84,27 @@ class Member:
 
 
 class Grouping:
-    """``ports.Store``, in groups. Commits and single reads are answered only while ``run`` runs."""
+    """``ports.Store``, in groups while ``run`` runs; else each goes alone."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._running = False
         self._writes = _Line(self._commit_all, _nests)
         self._reads = _Line(self._read_all, _reads_at_once)
 
     async def run(self) -> None:
         """Until cancelled; what is under way ends with it."""
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(WRITERS):
-                tasks.create_task(self._writes.serve())
-            for _ in range(READERS):
-                tasks.create_task(self._reads.serve())
+        self._running = True
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(WRITERS):
+                    tasks.create_task(self._writes.serve())
+                for _ in range(READERS):
+                    tasks.create_task(self._reads.serve())
+        finally:
+            self._running = False
+            self._writes.close()
+            self._reads.close()
 
     # --- ports.Store ----------------------------------------------------------------------------------------------
 
@@ -119,6 +126,8 @@ class Grouping:
 
     async def commit(self, txn: Txn, *, deadline: float) -> TxnResult:
         """Run one transaction, with others. Raises as the store's own does."""
+        if not self._running:
+            return await self._store.commit(txn, deadline=deadline)
         member = Member(txn, deadline)
         reads = not txn.compares and all(type(operation) is Get for operation in txn.success)
         line = self._reads if reads else self._writes
@@ -184,6 +193,11 @@ class _Line:
             if members:
                 await _settled(members, self._carry_out)
 
+    def close(self) -> None:
+        """Nobody serves any more."""
+        while self._waiting:
+            self._waiting.popleft().settle(Unavailable("nothing was sent: the group commit has ended"))
+
     def _wake(self) -> None:
         """One worker, if one is idle: a batch is to grow."""
         while self._idle:
@@ -243,6 +257,10 @@ async def _settled(members: Sequence[Member], carry_out: Callable[[Sequence[Memb
     """Whatever comes of it, everybody is told, and the worker goes on."""
     try:
         await carry_out(members)
+    except asyncio.CancelledError:
+        for member in members:
+            member.settle(Uncertain("the group commit has ended meanwhile"))
+        raise
     except StoreError as error:
         for member in members:
             member.settle(error)
