@@ -28,8 +28,7 @@ from tests.bench.collector.processes import running, running_plane
 from tests.bench.collector.story import Site, say
 from tests.etcd_process import running_etcd
 
-ETCD = ("--quota-backend-bytes=8589934592", "--auto-compaction-mode=revision", "--auto-compaction-retention=100000",
-        "--backend-batch-limit=100000", "--backend-batch-interval=1s")  # fmt: skip
+ETCD = ("--quota-backend-bytes=8589934592", "--auto-compaction-mode=revision", "--auto-compaction-retention=100000")
 
 
 async def measure(arguments: argparse.Namespace, folder: Path) -> Site:
@@ -84,7 +83,7 @@ def main() -> None:
     parser.add_argument("--deaths", type=int, default=250, help="holders that end, with all they hold")
     parser.add_argument("--grace", default="30s")
     parser.add_argument("--ttl", type=int, default=30, help="seconds, of every holder")
-    parser.add_argument("--scan", type=int, default=30, help="seconds between full scans")
+    parser.add_argument("--scan", type=int, default=120, help="seconds between full scans")
     parser.add_argument("--concurrency", type=int, default=256, help="calls that the owner takes at once")
     parser.add_argument("--patience", type=float, default=600.0, help="seconds that any one part may take")
     parser.add_argument("--folder", type=Path, help="where data and logs go, and stay")
