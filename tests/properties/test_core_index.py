@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import State, Step
+from leasehold.control_plane.core.roll_call import RollCall
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import (
     CallId,
@@ -102,7 +103,8 @@ def opinion(index: Index) -> dict[str, Any]:
     return {
         "entries": {
             str(e.resource): (
-                e.facts, e.step, e.record, sorted(e.holds), sorted(e.sources), e.pin, e.tombstone, e.sweep,
+                e.facts, e.step, e.record, sorted((h.holder, h.revision, h.released) for h in e.holds),
+                sorted(e.sources), e.pin, e.tombstone, e.sweep,
             )
             for e in index.entries()
         },
@@ -139,6 +141,60 @@ def test_the_index_equals_a_rebuild_whatever_the_order(moves: list[tuple[bytes, 
         index.apply(event)
     assert opinion(index) == opinion(rebuilt(store))
     assert sorted(key for key, revision in index.known() if revision) == sorted(store)
+
+
+@settings(max_examples=300, deadline=None)
+@given(MOVES, st.randoms(use_true_random=False))
+def test_what_is_loaded_as_a_whole_equals_a_rebuild(moves: list[tuple[bytes, bytes | None]], random: Any) -> None:
+    _, store = history(moves)
+    items = list(store.values())
+    random.shuffle(items)
+    index = Index(KEYS)
+    assert index.blank
+    index.loading()
+    for item in items:
+        index.apply(Event(Change.PUT, item))
+    for _ in index.loaded():
+        pass
+    assert opinion(index) == opinion(rebuilt(store))
+    assert {one: step for one, step in rebuilt(store).take_fresh().items() if step} == index.take_fresh()
+
+
+@settings(max_examples=300, deadline=None)
+@given(MOVES, MOVES, st.data())
+def test_a_roll_call_mends_whatever_was_missed(
+    moves: list[tuple[bytes, bytes | None]], more: list[tuple[bytes, bytes | None]], data: st.DataObject
+) -> None:
+    events, store = history([*moves, *more])
+    index = Index(KEYS)
+    for event in events:
+        if data.draw(st.booleans()):
+            index.apply(event)
+    for _ in range(2):  # as well as when there is nothing to mend
+        roll = RollCall(index)
+        for item in store.values():
+            roll.call(item)
+        for absent in roll.absentees(Revision(1000)):
+            for key in absent:
+                index.apply(Event(Change.DELETE, KeyValue(key, b"", Revision(0), Revision(1000), 0, LeaseId(0))))
+        assert opinion(index) == opinion(rebuilt(store))
+        index.settle(Revision(1000))
+
+
+@settings(max_examples=300, deadline=None)
+@given(MOVES, MOVES)
+def test_a_roll_call_of_the_past_takes_nothing_newer_away(
+    moves: list[tuple[bytes, bytes | None]], more: list[tuple[bytes, bytes | None]]
+) -> None:
+    events, store = history([*moves, *more])
+    past, at = history(moves)[1], Revision(len(moves))
+    index = Index(KEYS)
+    for event in events:
+        index.apply(event)
+    roll = RollCall(index)
+    assert sum(map(roll.call, past.values())) == 0
+    assert not [key for absent in roll.absentees(at) for key in absent]
+    assert opinion(index) == opinion(rebuilt(store))
 
 
 @settings(max_examples=200, deadline=None)

@@ -32,8 +32,9 @@ from leasehold.control_plane.ticking import Bell
 from leasehold.protocol.names import Instant, Resource, Revision
 from leasehold.protocol.ports import Clock
 
-TRANSACTIONS_AT_ONCE = 32
-PREPARES_AT_ONCE = 64
+TRANSACTIONS_AT_ONCE = 256
+"""Several batches of ``grouping``: one that is judged while others are on their way."""
+PREPARES_AT_ONCE = 512
 """More, because some of them ask an owner first."""
 NOTICES_AT_ONCE = 64
 SWEEPS_AT_ONCE = 512
