@@ -26,6 +26,7 @@ from leasehold.protocol.names import (
 )
 from leasehold.protocol.records import (
     ArmedRecord,
+    CanaryRecord,
     EpochRecord,
     HolderKind,
     HoldRecord,
@@ -36,22 +37,32 @@ from leasehold.protocol.records import (
     SweepRecord,
     SweepState,
     TombstoneRecord,
+    TrippedRecord,
+    WindowRecord,
     encode,
 )
 from leasehold.protocol.store import Change, Event, KeyValue
+from leasehold.protocol.transactions import every
 
 KEYS = Keyspace(Tenant("t"))
 RESOURCES = [Resource(OwnerName("o"), TypeName("t"), ResourceId(n)) for n in ("a", "b")]
 HOLDERS = [Holder("h@1"), Holder("h@2")]
 CLASS = ClassName("5s")
 
-WRITES: list[tuple[bytes, list[bytes]]] = [(KEYS.armed, [encode(ArmedRecord("w", "y"))])]
+NEEDS = ((("o", "t", "a"),), (("o", "t", "b"), ("o", "t", "*")))
+WRITES: list[tuple[bytes, list[bytes]]] = [
+    (KEYS.armed, [encode(ArmedRecord("w", "y"))]),
+    (KEYS.tripped, [encode(TrippedRecord("w", "y"))]),
+    (KEYS.window, [encode(WindowRecord(1, 1))]),
+    (KEYS.canary, [encode(CanaryRecord("w")), b"junk"]),
+]
 for holder in HOLDERS:
     WRITES.append((KEYS.beacon(holder), [b"boot"]))
     WRITES.append((KEYS.intent(holder, CallId("c")), [encode(IntentRecord("r", "POST", "/", "c")), b"junk"]))
     WRITES.append((KEYS.roster(holder), [encode(RosterRecord("h", "1", HolderKind.PROCESS, "b", 10)), b"junk"]))
 for resource in RESOURCES:
     records = [ResourceRecord("i", rule, grace, "h@1") for rule, grace in (("r", CLASS), ("s", CLASS), ("r", "9s"))]
+    records += [ResourceRecord("i", "r", CLASS, "h@1", references=needed) for needed in NEEDS]
     WRITES.append((KEYS.record(resource), [*map(encode, records), b"junk"]))
     WRITES.append((KEYS.pin(resource), [encode(PinRecord("w", "y"))]))
     WRITES.append((KEYS.tombstone(resource), [encode(TombstoneRecord("i", "r", 1)), b"junk"]))
@@ -59,7 +70,7 @@ for resource in RESOURCES:
     WRITES.append((KEYS.sweep(resource), [*map(encode, sweeps), b"junk"]))
     holds = [encode(HoldRecord("b", 1)), encode(HoldRecord("b", 1, released=True)), b"junk"]
     WRITES += [(KEYS.hold(resource, holder), holds) for holder in HOLDERS]
-    WRITES += [(KEYS.ref(resource, source), [b"{}"]) for source in RESOURCES]
+    WRITES += [(KEYS.ref(target, resource), [b"{}"]) for target in (*RESOURCES, every(RESOURCES[0]))]
 for number in (1, 2):
     epochs = [
         encode(EpochRecord(5.0, 1)),
@@ -117,6 +128,8 @@ def opinion(index: Index) -> dict[str, Any]:
                    for n in index.classes() if index.epochs_of(n)},
         "condemned": index.newest_tombstone(CLASS) > 0,
         "armed": index.armed,
+        "told": (index.tripped, index.window, index.canary),
+        "picture": {str(one): sorted(map(str, sources)) for one, sources in index.picture()},
         "shards": index.shards,
         "unreadable": index.unreadable,
         "known": sorted((key, revision) for key, revision in index.known() if revision),
