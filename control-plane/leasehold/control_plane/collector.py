@@ -293,7 +293,7 @@ class Collector:
         return self._brake.opens(shard) if shard is not None and shard in self._acting else None
 
     def _room_to_prepare(self, owner: str, in_hand: int) -> bool:
-        return self._rations.room(owner) and self._owners.room_to_verify(owner, in_hand)
+        return self._rations.room(owner, in_hand) and self._owners.room_to_verify(owner, in_hand)
 
     def _reopens(self) -> Instant | None:
         return min((at for at in (self._owners.reopens(), self._rations.reopens()) if at is not None), default=None)

@@ -76,10 +76,10 @@ class KeyValues:
             yield Snapshot(revision or Revision(reply.header.revision), [key_value(kv) for kv in reply.kvs])
             return
         strides, said = Strides(where, page_size), False
-        asked: asyncio.Task[rpc.RangeResponse] | None = self._ask(where, deadline, revision, page_size, keys_only)
+        ahead: asyncio.Task[rpc.RangeResponse] | None = None
+        reply = await self._range(where, deadline, revision, page_size, keys_only)
         try:
-            while asked is not None:
-                reply = await asked
+            while True:
                 # All further pages are read at the revision of the first, so that together they are one snapshot.
                 revision = revision or Revision(reply.header.revision)
                 items = [key_value(kv) for kv in reply.kvs]
@@ -87,13 +87,16 @@ class KeyValues:
                 strides.took(first, last, len(items), reply.count - len(items) if reply.more else 0)
                 # The next one is on its way while this one is worked on.
                 part = strides.part
-                asked = self._ask(part, deadline, revision, page_size, keys_only) if part is not None else None
-                if items or not (said or asked):
+                ahead = self._ask(part, deadline, revision, page_size, keys_only) if part is not None else None
+                if items or not (said or ahead):
                     said = True
                     yield Snapshot(revision, items)
+                if ahead is None:
+                    return
+                reply = await ahead
         finally:
-            if asked is not None:
-                asked.cancel()
+            if ahead is not None:
+                ahead.cancel()
 
     def _ask(self, *asked: Any) -> asyncio.Task[rpc.RangeResponse]:
         return asyncio.create_task(self._range(*asked), name="etcd Range")
