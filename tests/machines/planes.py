@@ -224,7 +224,7 @@ class Plane:
         if by is None or item is None or record is None:
             return
         sweep = decode(SweepRecord, item.value)
-        if sweep.attempt == 0 or (sweep.attempt == 1 and (resource, sweep.incarnation) in world.owner.refused):
+        if sweep.attempt == 0 or (sweep.attempt == 1 and world.owner.has_refused(resource, sweep.incarnation)):
             await self._commit("abort", tx.abort(world.keys, by, resource, item.mod_revision), by)
         elif not world.owner.has(resource, sweep.incarnation):
             lease = await world.grant()

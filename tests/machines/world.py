@@ -42,7 +42,10 @@ class Owner:
     conditional: bool = True
     things: dict[Resource, tuple[str, int]] = field(default_factory=dict)
     on_the_way: list[Delivery] = field(default_factory=list)
-    refused: set[tuple[Resource, str]] = field(default_factory=set)
+    refused: set[tuple[Resource, str, int]] = field(default_factory=set)
+    """What deletes that were refused had named and seen."""
+    asked: dict[tuple[Resource, str], int] = field(default_factory=dict)
+    """The version that the last delete sent is conditional on: only an answer to that one is an answer."""
     _made: int = 0
 
     def create(self, resource: Resource) -> str:
@@ -63,7 +66,13 @@ class Owner:
     def ask_to_delete(self, resource: Resource, incarnation: str) -> None:
         """What a visit does: look, compare, and send a delete that is conditional on what was seen."""
         if self.has(resource, incarnation):
-            self.on_the_way.append(Delivery(resource, incarnation, self.things[resource][1]))
+            version = self.asked[resource, incarnation] = self.things[resource][1]
+            self.on_the_way.append(Delivery(resource, incarnation, version))
+
+    def has_refused(self, resource: Resource, incarnation: str) -> bool:
+        """Whether the answer to the last delete sent is that it was refused."""
+        version = self.asked.get((resource, incarnation), 0)
+        return (resource, incarnation, version) in self.refused
 
     def deliver(self, number: int, *, again: bool) -> tuple[Resource, str, str] | None:
         """One of the deletes arrives; ``again``: it stays on its way. What it named and what is gone, if anything."""
@@ -72,7 +81,7 @@ class Owner:
         if there is None:
             return None
         if self.conditional and there != (delivery.incarnation, delivery.version):
-            self.refused.add((delivery.resource, delivery.incarnation))
+            self.refused.add((delivery.resource, delivery.incarnation, delivery.version))
             return None
         del self.things[delivery.resource]
         return delivery.resource, delivery.incarnation, there[0]
