@@ -32,8 +32,9 @@ class ValidatingWebhook:
             if not isinstance(body, dict):
                 raise BadReview(f"expected an object, got {type(body).__name__}")
             answer = validate_review(body)
-        except web.HTTPRequestEntityTooLarge:
-            raise
+        except web.HTTPRequestEntityTooLarge as error:
+            log.warning("validation_failed", reason="too-large", detail=str(error.text))
+            return self._answered("too-large", {"error": "too-large", "message": str(error.text)}, 413)
         except (BadReview, ValueError) as error:
             log.warning("validation_failed", reason="bad-review", detail=str(error))
             return self._answered("bad-review", {"error": "bad-review", "message": str(error)}, 400)

@@ -276,3 +276,9 @@ async def test_what_is_no_review_of_an_object_is_refused_with_what_was_expected(
     status, said = await validated(scene, body)
     assert status == 400
     assert said["error"] == "bad-review"
+
+
+async def test_an_object_that_is_too_large_is_refused_and_counted(scene: Scene) -> None:
+    status, said = await validated(scene, b"[" * (webhook_module.MOST_BYTES + 1))
+    assert (status, said["error"]) == (413, "too-large")
+    assert scene.metrics.registry.get_sample_value("leasehold_validations_total", {"result": "too-large"}) == 1
