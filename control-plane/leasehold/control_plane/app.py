@@ -444,10 +444,9 @@ async def serve(config: Config, lifetime: Lifetime) -> None:
         try:
             await web.TCPSite(runner, config.http.host, config.http.port).start()
             host, port = runner.addresses[0][:2]
-            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             plane.membership.announce(_announced(host, port), version("leasehold"))
             async with plane:
-                lifetime.ready(http=address, replica=config.replica, pid=os.getpid())
+                lifetime.ready(http=_address(host, port), replica=config.replica, pid=os.getpid())
                 broken = asyncio.ensure_future(plane.wait_broken())
                 stop = asyncio.ensure_future(lifetime.until_stop())
                 await asyncio.wait({broken, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -466,7 +465,11 @@ def connect(owner: Owner) -> Faces:
 
 def _announced(host: str, port: int) -> str:
     """Where others may ask us: who listens everywhere is asked by name."""
-    host = socket.gethostname() if host in {"0.0.0.0", "::"} else host  # noqa: S104 - it is only compared
+    everywhere = host in {"0.0.0.0", "::"}  # noqa: S104 - it is only compared
+    return _address(socket.gethostname() if everywhere else host, port)
+
+
+def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -109,7 +109,10 @@ class Canary:
             self._metrics.canaries.labels("not-tested").inc()
             return
         self._metrics.canaries.labels("failed" if failed else "passed").inc()
-        log.info("canary_passed") if not failed else log.error("canary_failed", reason=failed, alert=True)
+        if failed:
+            log.error("canary_failed", reason=failed, alert=True)
+        else:
+            log.info("canary_passed")
 
     async def test(self) -> str:
         """One test. Returns what was found wrong, or nothing. Raises ``StoreError``; safe to repeat."""

@@ -16,7 +16,12 @@ from collections.abc import Callable
 import structlog
 
 from leasehold.control_plane.core.brake_window import BrakeWindow, Thresholds
-from leasehold.control_plane.core.departures import Departures, carried_by, went_without_a_word
+from leasehold.control_plane.core.departures import (
+    Departures,
+    carried_by,
+    held_by_the_living,
+    went_without_a_word,
+)
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Holding, State
 from leasehold.control_plane.leadership import TenantsAuthority
@@ -168,10 +173,7 @@ class Vigil:
     def _is_held_again(self, resource: Resource) -> bool:
         """By a holder that is alive: what is needed by another resource alone is carried as much as that one is."""
         entry = self._index.entry(resource)
-        if entry is None or not entry.record:
-            return False
-        holders = (self._index.holder(hold.holder) for hold in entry.holds if hold.released is False)
-        return any(one is not None and one.beacon for one in holders)
+        return entry is not None and bool(entry.record) and held_by_the_living(entry, self._index.holder)
 
     def _judge(self) -> None:
         window, limits = self.window, self.thresholds

@@ -85,6 +85,12 @@ def carried_by(found: HolderEntry, entry_of: EntryOf, holder_of: HolderOf) -> It
         entry = entry_of(resource)
         if entry is None or not entry.record:
             continue
-        holders = [holder_of(hold.holder) for hold in entry.holds if hold.released is False]
-        if any(one is found for one in holders) and not any(one is not None and one.beacon for one in holders):
+        holders = (holder_of(hold.holder) for hold in entry.holds if hold.released is False)
+        if any(one is found for one in holders) and not held_by_the_living(entry, holder_of):
             yield resource
+
+
+def held_by_the_living(entry: Entry, holder_of: HolderOf) -> bool:
+    """Whether a holder that has a beacon holds it, and did not let go. What refers to it is not asked."""
+    holders = (holder_of(hold.holder) for hold in entry.holds if hold.released is False)
+    return any(one is not None and one.beacon for one in holders)

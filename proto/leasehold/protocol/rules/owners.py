@@ -112,6 +112,9 @@ class Calls(Model, frozen=True):
     inventory: Inventory | None = None
 
 
+_NOTHING_SPECIAL = Calls()
+
+
 class Owner(Model, frozen=True):
     """A service that stores resources and can delete them.
 
@@ -151,32 +154,30 @@ class Owner(Model, frozen=True):
         """Whether it is asked, of any type, whether something is in use."""
         return self.verify is not None or any(calls.verify is not None for calls in self.types.values())
 
+    def _special(self, kind: str) -> Calls:
+        """What is declared for this type alone; what is not declared there is as for all."""
+        return self.types.get(kind, _NOTHING_SPECIAL)
+
     def delete_of(self, kind: str) -> DeleteCall | None:
         """How resources of this type are deleted; ``None`` if they cannot be."""
-        special = self.types.get(kind)
-        return (special.delete if special else None) or self.delete
+        return self._special(kind).delete or self.delete
 
     def read_of(self, kind: str) -> ReadCall | None:
         """How resources of this type are looked at; ``None`` if they cannot be."""
-        special = self.types.get(kind)
-        return (special.read if special else None) or self.read
+        return self._special(kind).read or self.read
 
     def verify_of(self, kind: str) -> VerifyCall | None:
         """How it is asked whether a resource of this type is in use; ``None`` if it cannot be asked."""
-        special = self.types.get(kind)
-        return (special.verify if special else None) or self.verify
+        return self._special(kind).verify or self.verify
 
     def condemn_of(self, kind: str) -> NoticeCall | None:
         """How it is told that a resource of this type is condemned; ``None`` if it wants no notice."""
-        special = self.types.get(kind)
-        return (special.condemn if special else None) or self.condemn
+        return self._special(kind).condemn or self.condemn
 
     def restore_of(self, kind: str) -> NoticeCall | None:
         """How it is told that a resource of this type is not condemned any more."""
-        special = self.types.get(kind)
-        return (special.restore if special else None) or self.restore
+        return self._special(kind).restore or self.restore
 
     def lookup_of(self, kind: str) -> Lookup | None:
         """How one asks what became of a call that creates this type; ``None`` if one cannot."""
-        special = self.types.get(kind)
-        return (special.lookup if special else None) or self.lookup
+        return self._special(kind).lookup or self.lookup
