@@ -117,7 +117,7 @@ async def test_a_compaction_between_two_pages_raises_compacted(etcd: EtcdClient,
         last = await put(etcd, (prefix + b"x", b"%d" % number))
     await etcd.compact(last, deadline=DEADLINE)
     with pytest.raises(Compacted):
-        await anext(pages)
+        assert [page async for page in pages]
 
 
 async def test_the_future_cannot_be_read(etcd: EtcdClient, prefix: bytes) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import State, Step
+from leasehold.control_plane.core.roll_call import RollCall
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import (
     CallId,
@@ -25,6 +26,7 @@ from leasehold.protocol.names import (
 )
 from leasehold.protocol.records import (
     ArmedRecord,
+    CanaryRecord,
     EpochRecord,
     HolderKind,
     HoldRecord,
@@ -35,22 +37,32 @@ from leasehold.protocol.records import (
     SweepRecord,
     SweepState,
     TombstoneRecord,
+    TrippedRecord,
+    WindowRecord,
     encode,
 )
 from leasehold.protocol.store import Change, Event, KeyValue
+from leasehold.protocol.transactions import every
 
 KEYS = Keyspace(Tenant("t"))
 RESOURCES = [Resource(OwnerName("o"), TypeName("t"), ResourceId(n)) for n in ("a", "b")]
 HOLDERS = [Holder("h@1"), Holder("h@2")]
 CLASS = ClassName("5s")
 
-WRITES: list[tuple[bytes, list[bytes]]] = [(KEYS.armed, [encode(ArmedRecord("w", "y"))])]
+NEEDS = ((("o", "t", "a"),), (("o", "t", "b"), ("o", "t", "*")))
+WRITES: list[tuple[bytes, list[bytes]]] = [
+    (KEYS.armed, [encode(ArmedRecord("w", "y"))]),
+    (KEYS.tripped, [encode(TrippedRecord("w", "y"))]),
+    (KEYS.window, [encode(WindowRecord(1, 1))]),
+    (KEYS.canary, [encode(CanaryRecord("w")), b"junk"]),
+]
 for holder in HOLDERS:
     WRITES.append((KEYS.beacon(holder), [b"boot"]))
     WRITES.append((KEYS.intent(holder, CallId("c")), [encode(IntentRecord("r", "POST", "/", "c")), b"junk"]))
     WRITES.append((KEYS.roster(holder), [encode(RosterRecord("h", "1", HolderKind.PROCESS, "b", 10)), b"junk"]))
 for resource in RESOURCES:
     records = [ResourceRecord("i", rule, grace, "h@1") for rule, grace in (("r", CLASS), ("s", CLASS), ("r", "9s"))]
+    records += [ResourceRecord("i", "r", CLASS, "h@1", references=needed) for needed in NEEDS]
     WRITES.append((KEYS.record(resource), [*map(encode, records), b"junk"]))
     WRITES.append((KEYS.pin(resource), [encode(PinRecord("w", "y"))]))
     WRITES.append((KEYS.tombstone(resource), [encode(TombstoneRecord("i", "r", 1)), b"junk"]))
@@ -58,7 +70,7 @@ for resource in RESOURCES:
     WRITES.append((KEYS.sweep(resource), [*map(encode, sweeps), b"junk"]))
     holds = [encode(HoldRecord("b", 1)), encode(HoldRecord("b", 1, released=True)), b"junk"]
     WRITES += [(KEYS.hold(resource, holder), holds) for holder in HOLDERS]
-    WRITES += [(KEYS.ref(resource, source), [b"{}"]) for source in RESOURCES]
+    WRITES += [(KEYS.ref(target, resource), [b"{}"]) for target in (*RESOURCES, every(RESOURCES[0]))]
 for number in (1, 2):
     epochs = [
         encode(EpochRecord(5.0, 1)),
@@ -102,7 +114,8 @@ def opinion(index: Index) -> dict[str, Any]:
     return {
         "entries": {
             str(e.resource): (
-                e.facts, e.step, e.record, sorted(e.holds), sorted(e.sources), e.pin, e.tombstone, e.sweep,
+                e.facts, e.step, e.record, sorted((h.holder, h.revision, h.released) for h in e.holds),
+                sorted(e.sources), e.pin, e.tombstone, e.sweep,
             )
             for e in index.entries()
         },
@@ -115,6 +128,8 @@ def opinion(index: Index) -> dict[str, Any]:
                    for n in index.classes() if index.epochs_of(n)},
         "condemned": index.newest_tombstone(CLASS) > 0,
         "armed": index.armed,
+        "told": (index.tripped, index.window, index.canary),
+        "picture": {str(one): sorted(map(str, sources)) for one, sources in index.picture()},
         "shards": index.shards,
         "unreadable": index.unreadable,
         "known": sorted((key, revision) for key, revision in index.known() if revision),
@@ -139,6 +154,60 @@ def test_the_index_equals_a_rebuild_whatever_the_order(moves: list[tuple[bytes, 
         index.apply(event)
     assert opinion(index) == opinion(rebuilt(store))
     assert sorted(key for key, revision in index.known() if revision) == sorted(store)
+
+
+@settings(max_examples=300, deadline=None)
+@given(MOVES, st.randoms(use_true_random=False))
+def test_what_is_loaded_as_a_whole_equals_a_rebuild(moves: list[tuple[bytes, bytes | None]], random: Any) -> None:
+    _, store = history(moves)
+    items = list(store.values())
+    random.shuffle(items)
+    index = Index(KEYS)
+    assert index.blank
+    index.loading()
+    for item in items:
+        index.apply(Event(Change.PUT, item))
+    for _ in index.loaded():
+        pass
+    assert opinion(index) == opinion(rebuilt(store))
+    assert {one: step for one, step in rebuilt(store).take_fresh().items() if step} == index.take_fresh()
+
+
+@settings(max_examples=300, deadline=None)
+@given(MOVES, MOVES, st.data())
+def test_a_roll_call_mends_whatever_was_missed(
+    moves: list[tuple[bytes, bytes | None]], more: list[tuple[bytes, bytes | None]], data: st.DataObject
+) -> None:
+    events, store = history([*moves, *more])
+    index = Index(KEYS)
+    for event in events:
+        if data.draw(st.booleans()):
+            index.apply(event)
+    for _ in range(2):  # as well as when there is nothing to mend
+        roll = RollCall(index)
+        for item in store.values():
+            roll.call(item)
+        for absent in roll.absentees(Revision(1000)):
+            for key in absent:
+                index.apply(Event(Change.DELETE, KeyValue(key, b"", Revision(0), Revision(1000), 0, LeaseId(0))))
+        assert opinion(index) == opinion(rebuilt(store))
+        index.settle(Revision(1000))
+
+
+@settings(max_examples=300, deadline=None)
+@given(MOVES, MOVES)
+def test_a_roll_call_of_the_past_takes_nothing_newer_away(
+    moves: list[tuple[bytes, bytes | None]], more: list[tuple[bytes, bytes | None]]
+) -> None:
+    events, store = history([*moves, *more])
+    past, at = history(moves)[1], Revision(len(moves))
+    index = Index(KEYS)
+    for event in events:
+        index.apply(event)
+    roll = RollCall(index)
+    assert sum(map(roll.call, past.values())) == 0
+    assert not [key for absent in roll.absentees(at) for key in absent]
+    assert opinion(index) == opinion(rebuilt(store))
 
 
 @settings(max_examples=200, deadline=None)

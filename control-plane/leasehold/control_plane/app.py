@@ -7,6 +7,7 @@ then stops everything. A replica that crashes instead of leaving is the normal c
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import socket
@@ -31,6 +32,8 @@ from leasehold.control_plane.cycles import Cycles
 from leasehold.control_plane.finds import Finds
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.graves import Graves
+from leasehold.control_plane.grouping import Grouping
+from leasehold.control_plane.handover import Handover
 from leasehold.control_plane.informer import Informer
 from leasehold.control_plane.intents import Resolver, reasons, suspects
 from leasehold.control_plane.inventory import Inventories
@@ -103,20 +106,23 @@ class ControlPlane:
         self.rations = rations = Rations(config.caps, clock, metrics)
         self.owners = Owners(index.policy, clock, connect)
         verifier = Verifier(self.owners, clock, metrics)
+        self.grouping = grouping = Grouping(client)
+        handover = Handover()
         graces = Graces(client, client, keys, index, clock, self.leadership.authority_of_class, deadline=deadline)
+        graves = Graves(client, clock, deadline=deadline)
         sweeper = Sweeper(
-            client, keys, index, clock, self.leadership, self.owners, Graves(client, clock, deadline=deadline), metrics,
-            verifier, deadline=deadline, jitter=jitter, opens=self._may_prepare,
+            grouping, keys, index, clock, self.leadership, self.owners, graves, metrics, verifier, handover,
+            deadline=deadline, jitter=jitter, opens=self._may_prepare,
         )  # fmt: skip
-        witness = Witness(client, keys, index, deadline=deadline)
+        witness = Witness(grouping, keys, index, deadline=deadline)
         self.cycles = Cycles(
             client, keys, index, witness, clock, self.leadership.authority, metrics, deadline=deadline,
             every_seconds=config.cycle_seconds, opens=self._may_condemn,
             patience=sweeper.patience, rations=rations,
         )  # fmt: skip
         reaper = Reaper(
-            client, keys, index, witness, self.leadership.authority, metrics, verifier, self.cycles,
-            deadline=deadline, may_prepare=self._may_prepare_now, rations=rations,
+            grouping, keys, index, witness, self.leadership.authority, metrics, verifier, self.cycles,
+            handover, deadline=deadline, may_prepare=self._may_prepare_now, rations=rations,
         )  # fmt: skip
         roster = Roster(
             client, keys, index, clock, self.leadership.authority_of_tenant, metrics, deadline=deadline,
@@ -159,7 +165,7 @@ class ControlPlane:
         self.observer = Observer(
             client, client, keys, index, clock, scan_seconds=config.scan_seconds,
             on_change=self.collector.on_index, on_scan=self.collector.on_scan, on_rewind=self.collector.on_rewind,
-            on_blind=self.brake.on_blind, on_gap=self.collector.on_gap,
+            on_blind=self.brake.on_blind, on_gap=self.collector.on_gap, on_loaded=_settle_memory,
         )  # fmt: skip
         self.canary = Canary(
             client, keys, index, clock, witness, self.leadership, self.membership, vigil, metrics,
@@ -191,6 +197,7 @@ class ControlPlane:
             if self.objects is not None:
                 tasks.create_task(self.objects.run())
             tasks.create_task(self.observer.run())
+            tasks.create_task(self.grouping.run())
             tasks.create_task(self.membership.run())
             tasks.create_task(self.leadership.run())
             tasks.create_task(self.collector.run())
@@ -471,6 +478,14 @@ def _announced(host: str, port: int) -> str:
 
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _settle_memory() -> None:
+    """What was loaded stays: the garbage collector need not look at all of it again and again, nor at what comes and
+    goes with every small piece of work."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _finite(seconds: float) -> float | None:

@@ -32,8 +32,9 @@ from leasehold.control_plane.ticking import Bell
 from leasehold.protocol.names import Instant, Resource, Revision
 from leasehold.protocol.ports import Clock
 
-TRANSACTIONS_AT_ONCE = 32
-PREPARES_AT_ONCE = 64
+TRANSACTIONS_AT_ONCE = 256
+"""Several batches of ``grouping``: one that is judged while others are on their way."""
+PREPARES_AT_ONCE = 512
 """More, because some of them ask an owner first."""
 NOTICES_AT_ONCE = 64
 SWEEPS_AT_ONCE = 512
@@ -292,7 +293,7 @@ class Collector:
         return self._brake.opens(shard) if shard is not None and shard in self._acting else None
 
     def _room_to_prepare(self, owner: str, in_hand: int) -> bool:
-        return self._rations.room(owner) and self._owners.room_to_verify(owner, in_hand)
+        return self._rations.room(owner, in_hand) and self._owners.room_to_verify(owner, in_hand)
 
     def _reopens(self) -> Instant | None:
         return min((at for at in (self._owners.reopens(), self._rations.reopens()) if at is not None), default=None)

@@ -8,25 +8,27 @@ Laws:
 - A linearizable read never shows an older revision than one that was seen before. If it does, etcd's past is another
   (a restored snapshot, a wiped disk): everything known is dropped, ``on_rewind`` says so, and we list anew.
 - The scan (L2) lists again beside the running watch. What it finds is compared only once the watch has caught up with
-  its revision, so that a late event is not taken for a lost one.
+  its revision, so that a late event is not taken for a lost one. It takes its time: nobody waits for it, and renewals
+  share the loop and etcd with it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
 from leasehold.control_plane.core.index import Index
+from leasehold.control_plane.core.roll_call import RollCall
 from leasehold.control_plane.ticking import Bell
 from leasehold.protocol.errors import Compacted, LeaseholdError, StoreError
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Instant, LeaseId, Revision
 from leasehold.protocol.ports import Clock, Store, Watches
-from leasehold.protocol.store import Change, Event, KeyValue, WatchBatch
+from leasehold.protocol.store import Change, Event, KeyValue, Snapshot, WatchBatch
 
 PROGRESS_SECONDS = 1.0
 SILENCE_SECONDS = 3.5
@@ -35,7 +37,9 @@ PAGE_DEADLINE_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 REWIND_CHECK_SECONDS = 10.0
 REWIND_DEADLINE_SECONDS = 2.0
-KEYS_AT_A_TIME = 2000
+PAGE_KEYS = 5000
+SCAN_PAGE_KEYS = 1000
+"""A scan is not to be felt: a few milliseconds at a time, here and in etcd."""
 NEVER_HEARD = Instant(float("-inf"))
 log = structlog.get_logger()
 
@@ -58,7 +62,8 @@ class Sight:
 
 class Observer:
     """Keeps the index. ``on_change`` after every batch, ``on_scan`` after every scan; ``on_blind(reason)`` when a gap
-    begins and ``on_gap(reason)`` when one is over: something may have been missed."""
+    begins and ``on_gap(reason)`` when one is over: something may have been missed; ``on_loaded`` when the memory holds
+    what it will hold."""
 
     def __init__(
         self,
@@ -74,11 +79,12 @@ class Observer:
         on_rewind: Callable[[str], None],
         on_blind: Callable[[str], None],
         on_gap: Callable[[str], None],
+        on_loaded: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._watches, self._keys, self._index, self._clock = store, watches, keys, index, clock
         self._scan_seconds = scan_seconds
         self._on_change, self._on_scan, self._on_rewind = on_change, on_scan, on_rewind
-        self._on_blind, self._on_gap = on_blind, on_gap
+        self._on_blind, self._on_gap, self._on_loaded = on_blind, on_gap, on_loaded
         self._advanced = Bell(clock)
         self._scanning = False
         self._checked_at = NEVER_HEARD
@@ -120,38 +126,58 @@ class Observer:
 
     async def _list(self, reason: str) -> None:
         await self._check_for_rewind()
-        revision, _ = await self._read_everything(watching=False)
+        began = self._clock.now()
+        revision = await self._load() if self._index.blank else (await self._compare(watching=False, at_ease=False))[0]
         self.sight.revision = revision
         self.sight.heard_at = Instant(self._clock.now())
         self.sight.synced = True
         self.sight.trouble = ""
         self.sight.lists += 1
         self._advanced.ring()
-        log.info("listed", revision=revision, resources=len(self._index))
+        log.info(
+            "listed", revision=revision, resources=len(self._index), seconds=round(self._clock.now() - began, 3)
+        )  # fmt: skip
         self._on_gap(reason)
         self._on_change()
 
-    async def _read_everything(self, *, watching: bool) -> tuple[Revision, int]:
-        """Read all keys at one revision into the index; drop what is not there any more. Returns what was news."""
-        revision, seen, news = Revision(0), set[bytes](), 0
-        async for page in self._store.pages(self._keys.everything, deadline=PAGE_DEADLINE_SECONDS):
+    async def _load(self) -> Revision:
+        """Read all keys at one revision into a blank index."""
+        revision = Revision(0)
+        self._index.loading()
+        try:
+            async for page in self._pages(PAGE_KEYS):
+                revision = page.revision
+                for item in page.items:
+                    self._index.apply(Event(Change.PUT, item))
+            for _ in self._index.loaded():
+                await asyncio.sleep(0)
+        except StoreError:
+            for _ in self._index.loaded():
+                pass  # what came, came: the next list compares with it
+            raise
+        self._on_loaded()
+        return revision
+
+    async def _compare(self, *, watching: bool, at_ease: bool) -> tuple[Revision, int]:
+        """Read all keys at one revision and mend the index by them; drop what is not there any more. Returns what was
+        news. ``at_ease``: others are to have as much time as this takes."""
+        revision, news, roll = Revision(0), 0, RollCall(self._index)
+        async for page in self._pages(SCAN_PAGE_KEYS):
             revision = page.revision
             if watching:
                 # What the watch has yet to deliver is no mistake: compare with what it had to know at this revision.
                 await self._caught_up(revision)
-            for item in page.items:
-                seen.add(item.key)
-                news += self._index.apply(Event(Change.PUT, item))
-        return revision, news + await self._drop_unseen(seen, revision)
+            began = self._clock.now()
+            news += sum(map(roll.call, page.items))
+            worked = self._clock.now() - began
+            await (self._clock.sleep_until(began + 2 * worked) if at_ease else asyncio.sleep(0))
+        for absent in roll.absentees(revision):
+            news += sum(self._index.apply(_deleted(key, revision)) for key in absent)
+            await asyncio.sleep(0)
+        return revision, news
 
-    async def _drop_unseen(self, seen: set[bytes], revision: Revision) -> int:
-        dropped = 0
-        for number, (key, known) in enumerate(self._index.known()):
-            if 0 < known <= revision and key not in seen:
-                dropped += self._index.apply(_deleted(key, revision))
-            if number % KEYS_AT_A_TIME == 0:
-                await asyncio.sleep(0)
-        return dropped
+    def _pages(self, page_size: int) -> AsyncGenerator[Snapshot, None]:
+        return self._store.pages(self._keys.everything, deadline=PAGE_DEADLINE_SECONDS, page_size=page_size)
 
     # --- watch --------------------------------------------------------------------------------------------------
 
@@ -224,9 +250,10 @@ class Observer:
 
     async def scan(self) -> int:
         """Compare etcd with the index and mend it. Returns how many keys were wrong; 0 is what to expect."""
+        began = self._clock.now()
         self._scanning = True  # from here on deletions are remembered, so that a page cannot undo them
         try:
-            _, wrong = await self._read_everything(watching=True)
+            _, wrong = await self._compare(watching=True, at_ease=True)
         except StoreError as error:
             log.warning("scan_failed", error=str(error))
             return 0
@@ -236,6 +263,7 @@ class Observer:
             self.sight.corrections += wrong
             log.error("scan_corrected", keys=wrong)
             self._on_gap("the scan found what the watch had missed")
+        log.info("scanned", seconds=round(self._clock.now() - began, 3), wrong=wrong)
         self._on_change()
         self._on_scan()
         return wrong

@@ -26,6 +26,7 @@ class Rations:
         self._clock, self._metrics = clock, metrics
         self._allowance = Allowance(caps, self._now())
         self._said: dict[str, Instant] = {}
+        self._reopens: Instant | None = None
 
     @property
     def caps(self) -> Caps:
@@ -39,9 +40,13 @@ class Rations:
         """Something of this owner may come to be prepared: its bucket begins to fill."""
         self._allowance.know(self._now(), (owner,))
 
-    def room(self, owner: str) -> bool:
-        """Whether anything of this owner may be prepared now."""
-        return self._allowance.opens(owner, self._now()) <= self._now()
+    def room(self, owner: str, in_hand: int) -> bool:
+        """Whether one more of this owner may be prepared now, beside those in hand: each of them will take its own."""
+        now = self._now()
+        opens = self._allowance.opens(owner, now, in_hand + 1)
+        if opens > now:
+            self._reopens = opens if self._reopens is None else min(self._reopens, opens)
+        return opens <= now
 
     def take(self, asked: Mapping[str, int]) -> Instant | None:
         """Count so many prepares for each owner, all or nothing. ``None``: go on; else when to ask again."""
@@ -52,9 +57,9 @@ class Rations:
         return opens
 
     def reopens(self) -> Instant | None:
-        """When the next closed bucket opens."""
-        now = self._now()
-        return min((self._allowance.opens(name, now) for name in self._allowance.closed(now)), default=None)
+        """When the first of those that had no room since the last call has some; ``None``: nobody was turned away."""
+        reopens, self._reopens = self._reopens, None
+        return reopens
 
     def waiting(self, backlog: Backlog[Resource]) -> dict[str, int]:
         """How many wait for their turn whose cap is reached, by owner."""

@@ -16,6 +16,7 @@ from leasehold.control_plane.core.lifecycle import Step
 from leasehold.control_plane.core.verdict import Condemnable, Evidence, Keep, Ripe, ripe, unheld
 from leasehold.control_plane.crew import Again, At, Done, Outcome
 from leasehold.control_plane.cycles import Cycles
+from leasehold.control_plane.handover import Handover, Prepared
 from leasehold.control_plane.leadership import AuthorityFor
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.owners.outcome import Answer, Verdict
@@ -52,6 +53,7 @@ class Reaper:
         metrics: Metrics,
         verifier: Verifier,
         cycles: Cycles,
+        handover: Handover,
         *,
         deadline: float,
         may_prepare: Callable[[Resource], bool],
@@ -59,7 +61,8 @@ class Reaper:
     ) -> None:
         self._store, self._keys, self._index, self._witness = store, keys, index, witness
         self._authority, self._metrics, self._deadline = authority, metrics, deadline
-        self._verifier, self._cycles, self._may_prepare, self._rations = verifier, cycles, may_prepare, rations
+        self._verifier, self._cycles, self._handover = verifier, cycles, handover
+        self._may_prepare, self._rations = may_prepare, rations
 
     async def condemn(self, resource: Resource) -> Outcome:
         """Put a tombstone on what nobody holds."""
@@ -168,6 +171,7 @@ class Reaper:
         if isinstance(written, Refused):
             self._metrics.refused.labels("prepare").inc()
             return Again()
+        self._handover.give(resource, Prepared(written.revision, sweep, found.record))
         self._metrics.prepared.inc()
         log.info(
             "prepared", **_evidence(resource, found, evidence), tombstone=found.tombstone, epoch=sweep.epoch,

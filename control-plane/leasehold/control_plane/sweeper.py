@@ -16,19 +16,20 @@ covers it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import msgspec
 import structlog
 
-from leasehold.control_plane.core.backlog import attempts_within, backoff_ceiling
+from leasehold.control_plane.attempt import Sweep, recorded
+from leasehold.control_plane.calling import Calls
+from leasehold.control_plane.core.backlog import backoff_ceiling
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step, Sweeping
 from leasehold.control_plane.crew import Again, At, Done, Outcome
 from leasehold.control_plane.graves import Graves
+from leasehold.control_plane.handover import Handover
 from leasehold.control_plane.leadership import Leadership
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.owners.outcome import Answer, Verdict
@@ -51,6 +52,7 @@ from leasehold.protocol.records import (
     decode,
 )
 from leasehold.protocol.rules import Retries
+from leasehold.protocol.store import Get, KeyValue, Txn
 from leasehold.protocol.transactions import Authority
 
 CLOSED_SECONDS = 30.0
@@ -61,27 +63,6 @@ TURN_SECONDS, LATER_TURN_SECONDS = 0.5, 60.0
 NEEDED_SECONDS = 0.5
 """Belief that must be left for a call to begin."""
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Sweep:
-    """A sweep as we last wrote or read it."""
-
-    resource: Resource
-    revision: Revision
-    record: SweepRecord
-    owner: str
-    retries: Retries
-
-    @property
-    def retry(self) -> float:
-        """The ceiling of the next wait, in seconds."""
-        return backoff_ceiling(self.record.attempt, self.retries.first, self.retries.longest)
-
-    @property
-    def spent(self) -> bool:
-        """Whether its owner's budget of attempts is used up. The count stands in etcd and survives us."""
-        return self.record.attempt >= attempts_within(self.retries.budget, self.retries.first, self.retries.longest)
 
 
 class Sweeper:
@@ -98,6 +79,7 @@ class Sweeper:
         graves: Graves,
         metrics: Metrics,
         verifier: Verifier,
+        handover: Handover,
         *,
         deadline: float,
         jitter: Callable[[], float],
@@ -105,18 +87,15 @@ class Sweeper:
     ) -> None:
         self._store, self._keys, self._index, self._clock = store, keys, index, clock
         self._leadership, self._owners, self._graves, self._metrics = leadership, owners, graves, metrics
-        self._verifier, self._opens = verifier, opens
+        self._verifier, self._handover, self._opens = verifier, handover, opens
         self._returns = Returns(store, keys, index, deadline=deadline)
         self._deadline, self._jitter = deadline, jitter
-        self._calls: dict[asyncio.Timeout, Resource] = {}
+        self._calls = Calls(clock, leadership, owners, metrics)
         self._refusals: dict[Resource, int] = {}
 
     def on_leadership(self) -> None:
-        """Belief grew or ended, or shards are being left: calls under way may last as long as they may."""
-        for call, resource in self._calls.items():
-            if not call.expired():
-                left = self._leadership.cut_off(resource) - self._now()
-                call.reschedule(asyncio.get_running_loop().time() + left)
+        """Belief grew or ended, or shards are being left."""
+        self._calls.on_leadership()
 
     def patience(self, resource: Resource) -> float:
         """How long a resource that its owner refused to delete is left alone before it is condemned again."""
@@ -134,7 +113,12 @@ class Sweeper:
         """Take the next step for a resource that has a sweep."""
         if self._index.step_of(resource) is not Step.SWEEP:
             return Done()
-        item = await self._store.get(self._keys.sweep(resource), deadline=self._deadline)
+        entry, retries = self._index.entry(resource), self._retries(resource.owner)
+        handed = self._handover.take(resource, entry.sweep if entry is not None else Revision(0))
+        if handed is not None:
+            sweep = Sweep(resource, handed.revision, handed.sweep, resource.owner, retries)
+            return await self._next(sweep, handed.record)
+        item, record_item = await self._look(resource)
         if item is None:
             return Done()
         try:
@@ -142,8 +126,16 @@ class Sweeper:
         except Unreadable as error:
             log.error("sweep_unreadable", resource=str(resource), error=str(error))
             return Done()  # listed by the index; blocked until somebody mends it
-        retries = self._retries(resource.owner)
-        return await self._next(_Sweep(resource, item.mod_revision, record, resource.owner, retries))
+        return await self._next(
+            Sweep(resource, item.mod_revision, record, resource.owner, retries), recorded(record_item)
+        )
+
+    async def _look(self, resource: Resource) -> tuple[KeyValue | None, KeyValue | None]:
+        """Its sweep and its record, as of one revision. Raises ``StoreError``."""
+        reading = Txn((), (Get(self._keys.sweep(resource)), Get(self._keys.record(resource))))
+        result = await self._store.commit(reading, deadline=self._deadline)
+        sweep, record = (found.items[0] if found.items else None for found in result.results)  # type: ignore[union-attr]
+        return sweep, record
 
     def _retries(self, owner: str) -> Retries:
         office = self._owners.get(owner)
@@ -151,14 +143,13 @@ class Sweeper:
 
     # --- before the call ----------------------------------------------------------------------------------------
 
-    async def _next(self, sweep: _Sweep) -> Outcome:
+    async def _next(self, sweep: Sweep, record: ResourceRecord | None) -> Outcome:
         by = self._leadership.authority(sweep.resource, self._index.armed)
         if by is None:
             return Again()  # belief lapsed: perhaps for a moment; what is not ours is dropped when it is due
         turn = self._turn(sweep) if sweep.record.attempt == 0 else None
         if turn is not None:
             return At(turn)
-        record = await self._record_of(sweep)
         standing = self._index.policy.of(sweep.resource, record.rule) if record else None
         first = sweep.record.attempt == 0
         if record is None or standing is None or not standing.may_sweep:
@@ -170,7 +161,7 @@ class Sweeper:
             return At(Instant(self._now() + NEEDED_SECONDS))
         return await self._send(sweep, by, record)
 
-    def _turn(self, sweep: _Sweep) -> Instant | None:
+    def _turn(self, sweep: Sweep) -> Instant | None:
         """When to look again, if members of its cycle are to be swept before. The transaction sees to it anyway."""
         entries = map(self._index.entry, transactions.before(sweep.record, sweep.resource))
         states = {entry.sweep_state for entry in entries if entry is not None and entry.sweep}
@@ -179,16 +170,7 @@ class Sweeper:
         stuck = states & {Sweeping.QUARANTINED, Sweeping.UNREADABLE}
         return Instant(self._now() + (LATER_TURN_SECONDS if stuck else TURN_SECONDS))
 
-    async def _record_of(self, sweep: _Sweep) -> ResourceRecord | None:
-        item = await self._store.get(self._keys.record(sweep.resource), deadline=self._deadline)
-        if item is None:
-            return None
-        try:
-            return decode(ResourceRecord, item.value)
-        except Unreadable:
-            return None
-
-    async def _send(self, sweep: _Sweep, by: Authority, record: ResourceRecord) -> Outcome:
+    async def _send(self, sweep: Sweep, by: Authority, record: ResourceRecord) -> Outcome:
         attempt = msgspec.structs.replace(
             sweep.record, state=SweepState.SENT, attempt=sweep.record.attempt + 1, fence=by.fence, since=written_now()
         )
@@ -202,15 +184,15 @@ class Sweeper:
         if isinstance(written, Refused):
             self._metrics.refused.labels("send").inc()
             return Again()  # read anew: a beacon that is back aborts, a lost fence ends it
-        sent = _Sweep(sweep.resource, written.revision, attempt, sweep.owner, sweep.retries)
+        sent = Sweep(sweep.resource, written.revision, attempt, sweep.owner, sweep.retries)
         log.info(
-            "sweep_sent", **_about(sent), holders=list(attempt.holders), read_at=attempt.revision,
+            "sweep_sent", **sent.about, holders=list(attempt.holders), read_at=attempt.revision,
             tombstone=attempt.tombstone_revision, epoch=attempt.epoch, fence=by.fence,
         )  # fmt: skip
-        answer = await self._call(sent)
+        answer = await self._calls.sweep(sent)
         return await self._conclude(sent, record, answer)
 
-    async def _before_the_first(self, sweep: _Sweep, by: Authority) -> tuple[Outcome | None, Revision]:
+    async def _before_the_first(self, sweep: Sweep, by: Authority) -> tuple[Outcome | None, Revision]:
         """What keeps the first attempt from being sent, if something does; and when we looked, if we had to."""
         not_now, looked = await self._still_unheld(sweep, by)
         if not_now is not None:
@@ -227,7 +209,7 @@ class Sweeper:
             return await self._abort(sweep, by, "unverified", answer.detail), looked
         return await self._still_unheld(sweep, by)  # asking took time
 
-    async def _still_unheld(self, sweep: _Sweep, by: Authority) -> tuple[Outcome | None, Revision]:
+    async def _still_unheld(self, sweep: Sweep, by: Authority) -> tuple[Outcome | None, Revision]:
         returned, looked = await self._returns.look(sweep.record)
         if returned:
             return await self._abort(sweep, by, "held", returned), looked
@@ -237,37 +219,9 @@ class Sweeper:
             return At(Instant(min(opens or float("inf"), self._now() + CLOSED_SECONDS))), looked
         return None, looked
 
-    # --- the call -----------------------------------------------------------------------------------------------
-
-    async def _call(self, sweep: _Sweep) -> Answer:
-        """Bounded by the owner's timeout and by our belief, whichever ends first."""
-        office = self._owners.get(sweep.owner)
-        if office is None:
-            return Answer(Verdict.MISCONFIGURED, f"there is no owner {sweep.owner!r}")
-        began, first = self._now(), sweep.record.attempt == 1
-        until = self._leadership.cut_off(sweep.resource)
-        if until <= began:
-            # We were stopped in between; somebody else may act, and whatever was true then may have changed.
-            return Answer(Verdict.UNKNOWN, "nothing was sent: the shard was not ours any more")
-        office.begin(began)
-        answer = Answer(Verdict.UNKNOWN, "cut off")
-        try:
-            async with asyncio.timeout(until - began) as belief:
-                self._calls[belief] = sweep.resource
-                async with asyncio.timeout(float(office.owner.limits.timeout)):
-                    answer = await office.client.sweep(sweep.resource, sweep.record.incarnation, first=first)
-        except TimeoutError:
-            answer = Answer(Verdict.UNKNOWN, f"no answer within {self._now() - began:.1f} s")
-        finally:
-            self._calls.pop(belief, None)
-            office.end(self._now(), answer, first=first)
-            self._metrics.owner_calls.labels(sweep.owner, answer.verdict).inc()
-            self._metrics.owner_seconds.labels(sweep.owner).observe(self._now() - began)
-        return answer
-
     # --- after the call -----------------------------------------------------------------------------------------
 
-    async def _conclude(self, sweep: _Sweep, record: ResourceRecord, answer: Answer) -> Outcome:
+    async def _conclude(self, sweep: Sweep, record: ResourceRecord, answer: Answer) -> Outcome:
         by = self._leadership.authority(sweep.resource, self._index.armed)
         if by is None:
             # Whoever acts for the shard next repeats attempt n; the owner's precondition makes that harmless. Perhaps
@@ -290,7 +244,7 @@ class Sweeper:
             return await self._hold_back(sweep, by, "budget", detail)
         return await self._later(sweep, by, answer)
 
-    async def _finish(self, sweep: _Sweep, by: Authority, record: ResourceRecord, answer: Answer) -> Outcome:
+    async def _finish(self, sweep: Sweep, by: Authority, record: ResourceRecord, answer: Answer) -> Outcome:
         outcome = "gone" if answer.verdict is Verdict.ABSENT else answer.verdict.value
         grave = GraveRecord(sweep.record.incarnation, f"{outcome}: {answer.detail}", written_now())
         lease = await self._graves.lease()
@@ -305,17 +259,17 @@ class Sweeper:
         self._refusals.pop(sweep.resource, None)
         self._count_late_returns(sweep)
         self._metrics.swept.labels(sweep.owner, outcome).inc()
-        log.info("swept", **_about(sweep), outcome=outcome, detail=answer.detail, fence=by.fence)
+        log.info("swept", **sweep.about, outcome=outcome, detail=answer.detail, fence=by.fence)
         return Done()
 
-    def _count_late_returns(self, sweep: _Sweep) -> None:
+    def _count_late_returns(self, sweep: Sweep) -> None:
         known = ((name, self._index.holder(Holder(name))) for name in sweep.record.holders)
         late = [name for name, holder in known if holder is not None and holder.beacon]
         if late:
             self._metrics.late_returns.inc(len(late))
-            log.warning("late_return", **_about(sweep), holders=late)
+            log.warning("late_return", **sweep.about, holders=late)
 
-    async def _refused(self, sweep: _Sweep, by: Authority, answer: Answer) -> Outcome:
+    async def _refused(self, sweep: Sweep, by: Authority, answer: Answer) -> Outcome:
         refusals = self._refusals[sweep.resource] = self._refusals.get(sweep.resource, 0) + 1
         if refusals >= sweep.retries.refusals:
             return await self._hold_back(sweep, by, Verdict.REFUSED, answer.detail)
@@ -324,17 +278,17 @@ class Sweeper:
             return await self._later(sweep, by, answer)
         return await self._abort(sweep, by, Verdict.REFUSED, answer.detail)
 
-    async def _abort(self, sweep: _Sweep, by: Authority, reason: str, detail: str) -> Outcome:
+    async def _abort(self, sweep: Sweep, by: Authority, reason: str, detail: str) -> Outcome:
         unsent = await self._unsent(sweep)
         txn = transactions.abort(self._keys, by, sweep.resource, sweep.revision, unsent)
         if not await delete_guarded(self._store, txn, self._keys.sweep(sweep.resource), deadline=self._deadline):
             self._metrics.refused.labels("abort").inc()
             return Again()
         self._metrics.aborted.labels(sweep.owner, reason).inc()
-        log.info("sweep_aborted", **_about(sweep), reason=reason, detail=detail, fence=by.fence)
+        log.info("sweep_aborted", **sweep.about, reason=reason, detail=detail, fence=by.fence)
         return Done()
 
-    async def _unsent(self, sweep: _Sweep) -> dict[Resource, Revision]:
+    async def _unsent(self, sweep: Sweep) -> dict[Resource, Revision]:
         """The other members of its cycle of which nothing has been sent: what stays may need them."""
         found = {}
         for member in transactions.resources(sweep.record.cycle):
@@ -349,15 +303,15 @@ class Sweeper:
                     found[member] = item.mod_revision
         return found
 
-    async def _later(self, sweep: _Sweep, by: Authority, answer: Answer) -> Outcome:
+    async def _later(self, sweep: Sweep, by: Authority, answer: Answer) -> Outcome:
         noted = await self._note(sweep, by, SweepState.SENT, answer.verdict, answer.detail)
-        log.info("sweep_waits", **_about(sweep), verdict=answer.verdict, detail=answer.detail)
+        log.info("sweep_waits", **sweep.about, verdict=answer.verdict, detail=answer.detail)
         if not noted:
             return Again()
         wait = sweep.retry * self._jitter() if answer.retry_after is None else answer.retry_after
         return At(Instant(self._now() + wait))
 
-    async def _hold_back(self, sweep: _Sweep, by: Authority, reason: str, detail: str) -> Outcome:
+    async def _hold_back(self, sweep: Sweep, by: Authority, reason: str, detail: str) -> Outcome:
         """Quarantine: visible, and tried again slowly for ever."""
         known = sweep.record.outcome == f"{reason}: {detail}"  # a slow retry that ended like the last one
         noted = known and sweep.record.state is SweepState.QUARANTINED
@@ -365,10 +319,10 @@ class Sweeper:
             return Again()
         if not known:
             self._metrics.quarantined.labels(sweep.owner, reason).inc()
-            log.warning("quarantined", **_about(sweep), reason=reason, detail=detail, fence=by.fence)
+            log.warning("quarantined", **sweep.about, reason=reason, detail=detail, fence=by.fence)
         return At(Instant(self._now() + sweep.retries.slow * (0.5 + self._jitter() / 2)))
 
-    async def _note(self, sweep: _Sweep, by: Authority, state: SweepState, reason: str, detail: str) -> bool:
+    async def _note(self, sweep: Sweep, by: Authority, state: SweepState, reason: str, detail: str) -> bool:
         noted = msgspec.structs.replace(sweep.record, state=state, outcome=f"{reason}: {detail}", since=written_now())
         txn = transactions.note(self._keys, by, sweep.resource, sweep.revision, noted)
         written = await put_guarded(self._store, txn, deadline=self._deadline)
@@ -378,8 +332,3 @@ class Sweeper:
 
     def _now(self) -> Instant:
         return Instant(self._clock.now())
-
-
-def _about(sweep: _Sweep) -> dict[str, object]:
-    record = sweep.record
-    return {"resource": str(sweep.resource), "incarnation": record.incarnation, "attempt": record.attempt}

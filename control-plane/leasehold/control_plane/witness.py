@@ -83,12 +83,15 @@ class Witness:
         refs: KeyRange = keys.refs_to(resource)
         general: KeyRange = keys.refs_to(every(resource))
         for key in found:
+            is_hold = key in holds
+            if not (is_hold or key in refs or key in general):
+                continue
             parsed = keys.parse(key)
             if parsed is None:
                 continue
-            if key in holds:
+            if is_hold:
                 needed.update(self._about(parsed.holder))
-            elif key in refs or key in general:
+            else:
                 needed.add(keys.record(parsed.source))
         return needed
 

@@ -8,11 +8,12 @@ contain a slash, a prefix that ends in one is prefix-free. ``tests/properties/te
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from urllib.parse import quote, unquote
 from zlib import crc32
+
+import msgspec
 
 from leasehold.protocol.names import (
     CallId,
@@ -20,7 +21,6 @@ from leasehold.protocol.names import (
     Holder,
     OwnerName,
     Resource,
-    ResourceId,
     RuleName,
     Tenant,
     TypeName,
@@ -53,19 +53,22 @@ class Family(Enum):
     RULES = "rules"
     SHADOWS = "shadows"
 
+    __hash__ = object.__hash__  # there is one of each, and they are looked up for every key
+
 
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]+")
-_FAMILIES = {family.value: family for family in Family}
+_is_plain = _PLAIN.fullmatch
 _DEPTHS = {
     Family.BEACONS: 1, Family.ROSTER: 1, Family.RESOURCES: 3, Family.HOLDS: 4, Family.REFS: 6, Family.INTENTS: 2,
     Family.TOMBSTONES: 3, Family.EPOCHS: 2, Family.EPOCH_LEASES: 2, Family.SWEEPS: 3, Family.GRAVES: 3,
     Family.NOTICES: 3, Family.PINS: 3, Family.SHARDS: 1, Family.REPLICAS: 1, Family.CONTROL: 1, Family.OWNERS: 1,
     Family.RULES: 1, Family.SHADOWS: 1,
 }  # fmt: skip
+_SHAPES: dict[str, tuple[Family | None, int]] = {family.value: (family, depth) for family, depth in _DEPTHS.items()}
+_NO_SHAPE = (None, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True, gc=False):
     """A key taken apart: its family and decoded components."""
 
     family: Family
@@ -74,17 +77,22 @@ class Key:
     @property
     def resource(self) -> Resource:
         """The resource this key is about (families below ``<res>`` only)."""
-        return Resource(OwnerName(self.parts[0]), TypeName(self.parts[1]), ResourceId(self.parts[2]))
+        return _resource(self.parts[:3])
 
     @property
     def holder(self) -> Holder:
         """The holder this key is about: of a beacon, roster entry, intent or hold."""
-        return Holder(self.parts[3] if self.family is Family.HOLDS else self.parts[0])
+        return self.parts[3] if self.family is Family.HOLDS else self.parts[0]  # type: ignore[return-value]
 
     @property
     def source(self) -> Resource:
         """Of an inbound reference: the resource that refers."""
-        return Resource(OwnerName(self.parts[3]), TypeName(self.parts[4]), ResourceId(self.parts[5]))
+        return _resource(self.parts[3:6])
+
+
+def _resource(parts: tuple[str, ...]) -> Resource:
+    # Past the named tuple's own constructor, which is not compiled: a million of these are made at a start.
+    return tuple.__new__(Resource, parts)
 
 
 @lru_cache(maxsize=4096)
@@ -96,10 +104,14 @@ def _encode(component: str) -> bytes:
     return quote(component, safe="").encode("ascii")
 
 
-def _is_canonical(part: str, component: str) -> bool:
-    if "%" in part:
-        return quote(component, safe="") == part
-    return _PLAIN.fullmatch(part) is not None
+@lru_cache(maxsize=16384)  # mostly holders, which have an ``@``
+def _decode(part: str) -> str | None:
+    """What ``_encode`` makes this of; ``None``: nothing."""
+    try:
+        component = unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        return None
+    return component if component and quote(component, safe="") == part else None
 
 
 @lru_cache(maxsize=256)  # one registration builds four keys of the same resource
@@ -124,11 +136,11 @@ def shard_of_class(name: ClassName, shards: int) -> int:
 class Keyspace:
     """The keys of one tenant."""
 
-    __slots__ = ("_families", "_last", "tenant")
+    __slots__ = ("_base", "_families", "_last", "tenant")
 
     def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant
-        base = ROOT + _encode(tenant) + b"/"
+        self._base = base = ROOT + _encode(tenant) + b"/"
         self._families = {family: base + family.value.encode() + b"/" for family in Family}
         self._last: tuple[Resource | None, bytes] = (None, b"")
 
@@ -258,22 +270,22 @@ class Keyspace:
 
     def parse(self, key: bytes) -> Key | None:
         """Take a key of this tenant apart; ``None`` for anything that ``Keyspace`` would not have built."""
-        try:
-            parts = key.decode("ascii").split("/")
-        except UnicodeDecodeError:
-            return None
-        if len(parts) < 6 or parts[0] or parts[1] != "leasehold" or parts[2] != "1":
-            return None
-        family = _FAMILIES.get(parts[4])
-        if family is None or unquote(parts[3]) != self.tenant or len(parts) - 5 != _DEPTHS[family]:
+        if not key.startswith(self._base):
             return None
         try:
-            components = tuple(part if "%" not in part else unquote(part, errors="strict") for part in parts[5:])
+            first, *parts = key[len(self._base) :].decode("ascii").split("/")
         except UnicodeDecodeError:
             return None
-        if not all(map(_is_canonical, parts[5:], components)):
-            return None  # another spelling of a key of ours
-        return Key(family, components)
+        family, depth = _SHAPES.get(first, _NO_SHAPE)
+        if family is None or len(parts) != depth:
+            return None
+        for n, part in enumerate(parts):
+            if not _is_plain(part):
+                component = _decode(part)
+                if component is None:
+                    return None  # another spelling of a key of ours
+                parts[n] = component
+        return Key(family, tuple(parts))
 
     @staticmethod
     def _path(resource: Resource) -> bytes:

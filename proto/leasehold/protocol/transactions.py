@@ -111,7 +111,7 @@ def batch(keys: Keyspace, guards: Mapping[Holder, Boot], members: Sequence[Txn])
 
 def fits(guards: int, members: Sequence[Txn]) -> bool:
     """Whether etcd takes a batch with that many holders: members that refer to much leave less room for others."""
-    return max(guards, len(members)) + max(map(_weight, members), default=0) <= MAX_OPERATIONS
+    return max(guards, len(members)) + max(map(weight, members), default=0) <= MAX_OPERATIONS
 
 
 def intend(
@@ -681,10 +681,10 @@ def _nested(operations: list[Operation]) -> list[Operation]:
     return [*operations[: _FLAT // 2], *deeper]
 
 
-def _weight(txn: Txn) -> int:
+def weight(txn: Txn) -> int:
     """What of etcd's limit a transaction takes up: each level its longest list, and the levels below theirs."""
     longest = max(len(txn.compares), len(txn.success), len(txn.failure))
-    nested = [_weight(one) for one in (*txn.success, *txn.failure) if isinstance(one, Txn)]
+    nested = [weight(one) for one in (*txn.success, *txn.failure) if isinstance(one, Txn)]
     return longest + max(nested, default=0)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from leasehold.control_plane.core.lifecycle import Facts, Grace, Holding, State, Step, Sweeping
 from leasehold.protocol.names import ClassName, Holder, LeaseId, Resource, Revision
 from leasehold.protocol.records import Ending, HolderKind
@@ -12,12 +14,13 @@ ABSENT = Revision(0)
 NOTHING = Facts(Sweeping.NONE, Grace.NONE, Holding.UNACCOUNTED)
 
 
-class Hold(NamedTuple):
-    """A hold as last seen. ``released`` None: it cannot be read."""
+class Hold(msgspec.Struct, gc=False):
+    """A hold as last seen. ``released`` None: it cannot be read. ``called``: in which roll call it answered last."""
 
     holder: Holder
     revision: Revision
     released: bool | None
+    called: int = 0
 
 
 class Source(NamedTuple):
@@ -36,37 +39,49 @@ class ShardEntry(NamedTuple):
     lease: LeaseId
 
 
-class Entry:
-    """Everything about one resource. It exists as long as any key below its name does."""
+Filed = tuple[ClassName, State]
 
-    __slots__ = (
-        "created", "creator", "facts", "filed", "grace_class", "holds", "incarnation", "pin", "readable", "record",
-        "resource", "rule", "sources", "step", "sweep", "sweep_state", "tombstone",
-    )  # fmt: skip
 
-    def __init__(self, resource: Resource) -> None:
-        self.resource = resource
-        self.record = ABSENT
-        self.created = ABSENT
-        self.readable = False
-        self.rule = ""
-        self.grace_class = ClassName("")
-        self.incarnation = ""
-        self.creator = ""
-        self.holds: tuple[Hold, ...] = ()
-        self.sources: tuple[Source, ...] = ()
-        self.pin = ABSENT
-        self.tombstone = ABSENT
-        self.sweep = ABSENT
-        self.sweep_state = Sweeping.NONE
-        self.facts = NOTHING
-        self.step: Step | None = None
-        self.filed: tuple[ClassName, State] | None = None
-        """Under which class its tombstone, and under which state it itself, is counted."""
+class Entry(msgspec.Struct, gc=False, eq=False):
+    """Everything about one resource. It exists as long as any key below its name does.
+
+    What many have in common (names, facts, where they are filed) is one object for all of them; nearly all have one
+    hold and nothing that refers to them. No reference leads back here, so the garbage collector need not look.
+    """
+
+    resource: Resource
+    record: Revision = ABSENT
+    created: Revision = ABSENT
+    readable: bool = False
+    rule: str = ""
+    grace_class: ClassName = ClassName("")
+    incarnation: str = ""
+    creator: str = ""
+    held: Hold | tuple[Hold, ...] = ()
+    sources: tuple[Source, ...] = ()
+    pin: Revision = ABSENT
+    tombstone: Revision = ABSENT
+    sweep: Revision = ABSENT
+    sweep_state: Sweeping = Sweeping.NONE
+    facts: Facts = NOTHING
+    step: Step | None = None
+    filed: Filed | None = None
+    """Under which class its tombstone, and under which state it itself, is counted."""
+    called: int = 0
+    """In which roll call its record answered last."""
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        held = self.held
+        return (held,) if type(held) is Hold else held  # type: ignore[return-value]
+
+    @holds.setter
+    def holds(self, holds: tuple[Hold, ...]) -> None:
+        self.held = holds[0] if len(holds) == 1 else holds
 
     @property
     def empty(self) -> bool:
-        return not (self.record or self.holds or self.sources or self.pin or self.tombstone or self.sweep)
+        return not (self.record or self.held or self.sources or self.pin or self.tombstone or self.sweep)
 
 
 class HolderEntry:

@@ -32,13 +32,13 @@ class GraceClass:
         """When an epoch was last written; 0 if it is not there."""
         return self.epochs[number][1] if number in self.epochs else ABSENT
 
-    def put_epoch(self, number: int, item: KeyValue, record: EpochRecord | None) -> bool:
-        """``record`` None: it cannot be read. Whether the grace of anybody may have changed."""
+    def put_epoch(self, number: int, item: KeyValue, record: EpochRecord | None) -> list[Resource]:
+        """``record`` None: it cannot be read. Whose grace changed by it."""
         self.epochs[number] = (item.create_revision, item.mod_revision, record)
         return self._measure()
 
-    def drop_epoch(self, number: int) -> bool:
-        """Whether the grace of anybody may have changed."""
+    def drop_epoch(self, number: int) -> list[Resource]:
+        """Whose grace changed by it."""
         self.epochs.pop(number, None)
         return self._measure()
 
@@ -51,9 +51,7 @@ class GraceClass:
         return True
 
     def grace_of(self, tombstone: Revision) -> Grace:
-        if self.opened <= tombstone:
-            return Grace.WAITING
-        return Grace.OVER if self.done > tombstone else Grace.RUNNING
+        return _grace(tombstone, self.opened, self.done)
 
     def seen(self, keys: Keyspace) -> list[Seen]:
         """The epochs that can be read."""
@@ -69,12 +67,26 @@ class GraceClass:
         yield from [(keys.epoch(self.name, n), revision) for n, (_, revision, _) in self.epochs.items()]
         yield from [(keys.epoch_lease(self.name, n), revision) for n, revision in self.leases.items()]
 
-    def _measure(self) -> bool:
+    def _measure(self) -> list[Resource]:
         seconds = grace_seconds(self.name)
         if seconds is None:
-            return False
+            return []
         before = (self.opened, self.done)
         readable = [(created, record) for created, _, record in self.epochs.values() if record is not None]
         self.opened = max((created for created, _ in readable), default=ABSENT)
         self.done = max((created for created, record in readable if is_whole(record, seconds)), default=ABSENT)
-        return (self.opened, self.done) != before
+        now = (self.opened, self.done)
+        if now == before:
+            return []
+        # There may be hundreds of thousands, and most are as far as they were.
+        return [
+            one
+            for one, tombstone in self.condemned.items()
+            if _grace(tombstone, *now) is not _grace(tombstone, *before)
+        ]
+
+
+def _grace(tombstone: Revision, opened: Revision, done: Revision) -> Grace:
+    if opened <= tombstone:
+        return Grace.WAITING
+    return Grace.OVER if done > tombstone else Grace.RUNNING

@@ -8,12 +8,11 @@ Laws:
   overlap freely.
 - An event costs what it touches: a holder's end touches the resources it holds, an epoch those condemned in its class.
 - What cannot be read is listed in ``unreadable`` and blocks what depends on it, nothing else.
-- A reference counts when its key is there or its source's record names it: losing one of the two frees nobody.
+- What is read as a whole is judged as a whole: between ``loading`` and ``loaded`` nothing is worked out.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from sys import intern
 from typing import TypeVar
@@ -22,17 +21,16 @@ import msgspec
 
 from leasehold.control_plane.core.departures import Departures
 from leasehold.control_plane.core.epochs import Seen
-from leasehold.control_plane.core.facts import ABSENT, Entry, Hold, HolderEntry, ShardEntry, Source
-from leasehold.control_plane.core.grace_class import GraceClass
+from leasehold.control_plane.core.facts import ABSENT, Entry, Hold, HolderEntry, ShardEntry
+from leasehold.control_plane.core.filing import Filing
 from leasehold.control_plane.core.graph import Picture
 from leasehold.control_plane.core.intents import Intents
-from leasehold.control_plane.core.lifecycle import SWEEPING, Facts, Grace, Holding, State, Step, Sweeping
-from leasehold.control_plane.core.lifecycle import TABLE as LIFECYCLE
+from leasehold.control_plane.core.lifecycle import SWEEPING, Holding, Step, Sweeping
 from leasehold.control_plane.core.notices import Notice, Notices
 from leasehold.control_plane.core.policy import Policy
+from leasehold.control_plane.core.referring import Referring
 from leasehold.control_plane.core.versions import why_foreign
 from leasehold.control_plane.core.warmup import Attendance
-from leasehold.protocol.cycles import MAX_MEMBERS
 from leasehold.protocol.keyspace import Family, Key, Keyspace
 from leasehold.protocol.names import (
     CallId,
@@ -43,7 +41,6 @@ from leasehold.protocol.names import (
     Resource,
     Revision,
     RuleName,
-    TypeName,
 )
 from leasehold.protocol.records import (
     ArmedRecord,
@@ -66,7 +63,7 @@ from leasehold.protocol.records import (
 )
 from leasehold.protocol.rules import Owner, Rule
 from leasehold.protocol.store import Change, Event, KeyValue
-from leasehold.protocol.transactions import EVERY, references, resources
+from leasehold.protocol.transactions import references, resources
 
 R = TypeVar("R", bound=msgspec.Struct)
 Handler = Callable[[Key, KeyValue, bool], bool]
@@ -96,19 +93,14 @@ class Index:
         self.placing_changed = False
         """Whether shards, replicas or the number of shards did."""
         self.unreadable: dict[bytes, str] = {}
-        self.counts: Counter[tuple[str, str, str, State]] = Counter()
-        self.nominated: dict[Step, dict[Resource, None]] = {step: {} for step in Step}
+        self._filing = filing = Filing()
+        self.counts, self.nominated = filing.counts, filing.nominated
+        self.take_fresh, self.take_stale_classes = filing.take_fresh, filing.take_stale_classes
         self._entries: dict[Resource, Entry] = {}
         self._holders: dict[Holder, HolderEntry] = {}
-        self._targets: dict[Resource, set[Resource]] = {}
-        self._declared: dict[Resource, frozenset[Resource]] = {}
-        self._general: dict[tuple[OwnerName, TypeName], frozenset[Resource]] = {}
-        self._cycles: dict[Resource, tuple[Resource, ...]] = {}
-        self._merely_referenced: dict[Resource, Entry] = {}
-        self._classes: dict[ClassName, GraceClass] = {}
+        self._referring = Referring(self._entries, self.departures)
         self._deleted: dict[bytes, Revision] = {}
-        self._fresh: dict[Resource, Step | None] = {}
-        self._stale_classes: set[ClassName] = set()
+        self._loading = False
         self._handlers: dict[Family, Handler] = {
             Family.BEACONS: self._on_beacon,
             Family.ROSTER: self._on_roster,
@@ -139,13 +131,14 @@ class Index:
             self._note(item.key, "not a key of this protocol" if there else "")
             return False
         handler = self._handlers.get(key.family)
-        if handler is None or item.mod_revision <= self._deleted.get(item.key, ABSENT):
+        if handler is None or (self._deleted and item.mod_revision <= self._deleted.get(item.key, ABSENT)):
             return False
         news = handler(key, item, there)
         if not there:
             self._deleted[item.key] = item.mod_revision
         if news and there:
-            self._deleted.pop(item.key, None)
+            if self._deleted:
+                self._deleted.pop(item.key, None)
         elif news:
             self.unreadable.pop(item.key, None)
         return news
@@ -161,16 +154,30 @@ class Index:
             if known:
                 self.apply(Event(Change.DELETE, KeyValue(key, b"", ABSENT, Revision(known + 1), 0, LeaseId(0))))
         self._deleted.clear()
-        self._classes.clear()
+        self._filing.classes.clear()
         self.departures.clear()
         self.unreadable.clear()
 
-    # --- nominations out ----------------------------------------------------------------------------------------
+    # --- as a whole ---------------------------------------------------------------------------------------------
 
-    def take_fresh(self) -> dict[Resource, Step | None]:
-        """What became due since the last call, or (``None``) is due no more."""
-        fresh, self._fresh = self._fresh, {}
-        return fresh
+    @property
+    def blank(self) -> bool:
+        """Whether nothing at all is known."""
+        return not any(known for _, known in self.known())
+
+    def loading(self) -> None:
+        """Of a blank index: everything will be told, in any order. ``loaded`` follows."""
+        self._loading = True
+
+    def loaded(self) -> Iterator[None]:
+        """Work out what follows from all that was told, a part at a time: to be looped over to its end."""
+        self._loading = False
+        for number, entry in enumerate(self.entries()):
+            if number % AT_A_TIME == 0:
+                yield
+            self._reconsider(entry)
+
+    # --- nominations out ----------------------------------------------------------------------------------------
 
     def step_of(self, resource: Resource) -> Step | None:
         """What is due for this resource now, as far as the index knows."""
@@ -179,30 +186,15 @@ class Index:
 
     def picture(self) -> Picture:
         """What nobody holds and something refers to, as of this instant: where dead cycles are to be looked for."""
-        return [
-            (resource, self._referrers(entry))
-            for resource, entry in self._merely_referenced.items()
-            if resource[:2] not in self._general or self._may_be_in_a_cycle(resource)
-        ]
-
-    def _referrers(self, entry: Entry) -> list[Resource]:
-        named = (source.resource for source in entry.sources)
-        general = self._general.get((entry.resource.owner, entry.resource.type), ())
-        return [one for one in dict.fromkeys((*named, *general)) if one != entry.resource]
-
-    def _may_be_in_a_cycle(self, resource: Resource) -> bool:
-        """Of what is needed as everything of its type is: only if it needs something itself, and with all those that
-        need everything a cycle is not too large. This also bounds the picture."""
-        return resource in self._targets and len(self._general[resource.owner, resource.type]) <= MAX_MEMBERS
+        return self._referring.picture()
 
     def exists(self, resource: Resource) -> bool:
         """Whether it has a record."""
-        entry = self._entries.get(resource)
-        return entry is not None and bool(entry.record)
+        return self._referring.exists(resource)
 
     def cycle_of(self, resource: Resource) -> tuple[Resource, ...]:
         """With whom it was condemned, itself included; nobody, if alone or not at all."""
-        return self._cycles.get(resource, ())
+        return self._referring.cycle_of(resource)
 
     # --- views --------------------------------------------------------------------------------------------------
 
@@ -256,40 +248,39 @@ class Index:
                 yield Attendance(found.kind, found.ttl_seconds, found.ended)
 
     def classes(self) -> list[ClassName]:
-        return list(self._classes)
+        return list(self._filing.classes)
 
     def epochs_of(self, name: ClassName) -> list[Seen]:
         """The readable epochs of a class."""
-        found = self._classes.get(name)
+        found = self._filing.classes.get(name)
         return found.seen(self.keys) if found is not None else []
 
     def newest_tombstone(self, name: ClassName) -> Revision:
         """Of a class; 0 when nothing of it is condemned. It may be one that was revived meanwhile: an epoch too many
         costs little, and looking through all of them each time does not."""
-        found = self._classes.get(name)
+        found = self._filing.classes.get(name)
         return found.newest if found and found.condemned else ABSENT
 
     def highest_epoch(self, name: ClassName) -> int:
         """The highest number in use in a class, readable or not; 0 when there is none."""
-        found = self._classes.get(name)
+        found = self._filing.classes.get(name)
         return max(found.epochs, default=0) if found else 0
-
-    def take_stale_classes(self) -> set[ClassName]:
-        """Classes in which anything changed since the last call."""
-        stale, self._stale_classes = self._stale_classes, set()
-        return stale
 
     def known(self) -> Iterator[tuple[bytes, Revision]]:
         """Every key the index believes to be there, with its mod_revision. May be interrupted by ``apply``."""
-        keys = self.keys
         for entry in self.entries():
-            yield from self._known_of(entry)
+            yield from self.known_of(entry)
+        yield from self.known_besides()
+
+    def known_besides(self) -> Iterator[tuple[bytes, Revision]]:
+        """Those that are not of a resource's entry."""
+        keys = self.keys
         for resource in self.notices.seen():
             yield keys.notice(resource), self.notices.revision_of(resource)
         for holder, found in self.holders():
             yield keys.beacon(holder), found.beacon
             yield keys.roster(holder), found.roster
-        for each in list(self._classes.values()):
+        for each in list(self._filing.classes.values()):
             yield from each.known(keys)
         yield from self.intents.known(keys)
         yield keys.armed, self.armed
@@ -300,7 +291,8 @@ class Index:
         yield from [(keys.owner(OwnerName(n)), revision) for n, revision in self.policy.documents(Owner).items()]
         yield from [(keys.rule(RuleName(n)), revision) for n, revision in self.policy.documents(Rule).items()]
 
-    def _known_of(self, entry: Entry) -> Iterator[tuple[bytes, Revision]]:
+    def known_of(self, entry: Entry) -> Iterator[tuple[bytes, Revision]]:
+        """Those of one entry, with revision 0 what is not there."""
         keys, resource = self.keys, entry.resource
         yield keys.record(resource), entry.record
         yield keys.pin(resource), entry.pin
@@ -371,7 +363,8 @@ class Index:
     def _entry_of(self, resource: Resource) -> Entry:
         entry = self._entries.get(resource)
         if entry is None:
-            resource = Resource(OwnerName(intern(resource.owner)), TypeName(intern(resource.type)), resource.id)
+            owner, kind, name = resource
+            resource = Resource(intern(owner), intern(kind), name)  # type: ignore[arg-type]
             entry = self._entries[resource] = Entry(resource)
         return entry
 
@@ -380,12 +373,14 @@ class Index:
         if item.mod_revision <= entry.record:
             return False
         # What is counted under the old rule must leave before the rule changes.
-        self._unfile(entry)
+        self._filing.unfile(entry)
         record = self._read(ResourceRecord, item) if there else None
         if not there:
             self.departures.records[entry.resource] = item.mod_revision
-        entry.record = item.mod_revision if there else ABSENT
-        entry.created = item.create_revision if there else ABSENT
+        entry.record = _shared(item.mod_revision, entry) if there else ABSENT
+        entry.created = (
+            (entry.record if item.create_revision == entry.record else item.create_revision) if there else ABSENT
+        )
         entry.readable = record is not None
         # Of a record that cannot be read nothing is remembered from before: it may be about something else.
         entry.rule = intern(record.rule) if record else ""
@@ -393,52 +388,25 @@ class Index:
         entry.incarnation = record.incarnation if record else ""
         entry.creator = intern(record.creator) if record else ""
         declared = references(record) if record and record.references else ()
-        if declared or entry.resource in self._declared:
-            self._declare(entry.resource, declared)
+        if declared or self._referring.declares(entry.resource):
+            for target in self._referring.declare(entry.resource, [self._entry_of(one) for one in declared]):
+                self._reconsider(target)
         self._reconsider(entry)
-        self._reconsider_all(self._targets.get(entry.resource, ()))
+        self._reconsider_all(self._referring.targets_of(entry.resource))
         return True
-
-    def _declare(self, source: Resource, targets: Iterable[Resource]) -> None:
-        """What a record refers to, whether or not the keys that say so are there, too."""
-        declared = frozenset(self._entry_of(target).resource for target in targets)
-        before = self._declared.pop(source, frozenset())
-        if declared:
-            self._declared[source] = declared
-        for target in declared - before:
-            entry = self._entry_of(target)
-            if all(one.resource != source for one in entry.sources):
-                entry.sources = (*entry.sources, Source(source, ABSENT))
-                self._targets.setdefault(source, set()).add(target)
-                self._reconsider(entry)
-        for target in before - declared:
-            entry = self._entry_of(target)
-            self._drop_source(entry, source, ABSENT)
-            self._reconsider(entry)
-
-    def _drop_source(self, entry: Entry, source: Resource, known: Revision) -> None:
-        """Unless it was written meanwhile."""
-        entry.sources = tuple(one for one in entry.sources if one != (source, known))
-        if any(one.resource == source for one in entry.sources):
-            return
-        targets = self._targets.get(source, set())
-        targets.discard(entry.resource)
-        if not targets:
-            self._targets.pop(source, None)
 
     def _on_hold(self, key: Key, item: KeyValue, there: bool) -> bool:
         entry, holder = self._entry(key), key.holder
-        known = next((hold for hold in entry.holds if hold.holder == holder), None)
+        known = hold_of(entry, holder)
         if known is not None and item.mod_revision <= known.revision:
             return False
-        others = entry.holds if known is None else tuple(hold for hold in entry.holds if hold is not known)
+        others = tuple(hold for hold in entry.holds if hold is not known) if known is not None else entry.holds
         found = self._holder(holder)
         if there:
             record = self._read(HoldRecord, item)
-            entry.holds = (
-                *others,
-                Hold(Holder(intern(holder)), item.mod_revision, record.released if record else None),
-            )
+            released = record.released if record else None
+            hold = Hold(intern(holder), _shared(item.mod_revision, entry), released)  # type: ignore[arg-type]
+            entry.holds = (*others, hold)
             found.resources.add(entry.resource)
         else:
             if known is not None:
@@ -450,37 +418,22 @@ class Index:
         return True
 
     def _on_ref(self, key: Key, item: KeyValue, there: bool) -> bool:
-        entry, source = self._entry(key), key.source
-        known = next((one for one in entry.sources if one.resource == source), None)
-        if known is not None and item.mod_revision <= known.revision:
-            return False
-        if there:
-            others = tuple(one for one in entry.sources if one is not known)
-            entry.sources = (*others, Source(source, item.mod_revision))
-            self._targets.setdefault(source, set()).add(entry.resource)
-        elif known is not None:
-            if known.revision:
-                self.departures.refs[entry.resource] = known
-            if entry.resource in self._declared.get(source, ()):
-                others = tuple(one for one in entry.sources if one is not known)
-                entry.sources = (*others, Source(source, ABSENT))
-            else:
-                self._drop_source(entry, source, known.revision)
-        self._reconsider(entry)
-        return True
+        entry, take = self._entry(key), self._referring.put if there else self._referring.drop
+        news = take(entry, key.source, item.mod_revision)
+        if news:
+            self._reconsider(entry)
+        return news
 
     def _on_tombstone(self, key: Key, item: KeyValue, there: bool) -> bool:
         entry = self._entry(key)
         if item.mod_revision <= entry.tombstone:
             return False
         record = self._read(TombstoneRecord, item) if there else None
-        self._unfile(entry)
+        self._filing.unfile(entry)
         entry.tombstone = item.mod_revision if there else ABSENT
-        before, cycle = self._cycles.pop(entry.resource, ()), resources(record.cycle) if record else ()
-        if cycle:
-            self._cycles[entry.resource] = cycle
+        peers = self._referring.condemned(entry.resource, resources(record.cycle) if record else ())
         self._reconsider(entry)
-        self._reconsider_all({*before, *cycle} - {entry.resource})
+        self._reconsider_all(peers)
         return True
 
     def _on_sweep(self, key: Key, item: KeyValue, there: bool) -> bool:
@@ -513,32 +466,25 @@ class Index:
 
     def _on_epoch(self, key: Key, item: KeyValue, there: bool) -> bool:
         name, number = ClassName(key.parts[0]), int(key.parts[1])
-        each = self._class(name)
+        each = self._filing.class_of(name)
         if item.mod_revision <= each.revision_of(number):
             return False
         record = self._read(EpochRecord, item) if there else None
-        self._stale_classes.add(name)
-        if each.put_epoch(number, item, record) if there else each.drop_epoch(number):
-            self._reconsider_all(each.condemned)
+        self._filing.changed(name)
+        self._reconsider_all(each.put_epoch(number, item, record) if there else each.drop_epoch(number))
         return True
 
     def _on_epoch_lease(self, key: Key, item: KeyValue, there: bool) -> bool:
         name, number = ClassName(key.parts[0]), int(key.parts[1])
-        each = self._class(name)
+        each = self._filing.class_of(name)
         if item.mod_revision <= each.leases.get(number, ABSENT):
             return False
         if there:
             each.leases[number] = item.mod_revision
         else:
             each.leases.pop(number, None)
-        self._stale_classes.add(name)
+        self._filing.changed(name)
         return True
-
-    def _class(self, name: ClassName) -> GraceClass:
-        found = self._classes.get(name)
-        if found is None:
-            found = self._classes[name] = GraceClass(name)
-        return found
 
     # --- the rest -----------------------------------------------------------------------------------------------
 
@@ -596,13 +542,18 @@ class Index:
         else:
             self.policy.drop(kind, name)
         self.policy_changed = True
-        for entry in self.entries() if kind is Owner else ():
-            self.notices.reconsider(entry.resource, entry)
+        if kind is Owner:
+            # What is neither condemned nor told about is owed nothing, whoever its owner is.
+            condemned = [one for each in self._filing.classes.values() for one in each.condemned]
+            for resource in {*condemned, *self.notices.seen(), *self.notices.due()}:
+                self.notices.reconsider(resource, self._entries.get(resource))
         return True
 
     # --- what follows from it -------------------------------------------------------------------------------------
 
     def _reconsider_all(self, resources: Iterable[Resource]) -> None:
+        if self._loading:
+            return
         for resource in list(resources):
             entry = self._entries.get(resource)
             if entry is not None:
@@ -610,111 +561,34 @@ class Index:
 
     def _reconsider(self, entry: Entry) -> None:
         """Work out an entry's facts, and file it under its state, step and class."""
-        if entry.resource.id == EVERY:
-            self._generalize(entry)
-        entry.facts = Facts(entry.sweep_state, self._grace_of(entry), self._holding_of(entry))
-        state, step = LIFECYCLE[entry.facts]
-        if entry.record or entry.tombstone or entry.sweep:
-            self._file(entry, state, step)
-        else:
-            self._unfile(entry)
-            if entry.empty:
-                self._entries.pop(entry.resource, None)
+        if self._loading:
+            return
+        for other in self._referring.generalize(entry):
+            self._reconsider(other)
+        self._filing.file(entry, self._holding_of(entry))
+        if entry.empty:
+            self._entries.pop(entry.resource, None)
         self.notices.reconsider(entry.resource, entry)
 
-    def _file(self, entry: Entry, state: State, step: Step | None) -> None:
-        resource, filed = entry.resource, (entry.grace_class, state)
-        if filed != entry.filed:
-            self._uncount(entry)
-            self.counts[resource.owner, resource.type, entry.rule, state] += 1
-            entry.filed = filed
-        if entry.tombstone and self._class(entry.grace_class).condemn(resource, entry.tombstone):
-            self._stale_classes.add(entry.grace_class)
-        if step is not entry.step:
-            self._nominate(entry, step)
-
-    def _unfile(self, entry: Entry) -> None:
-        self._uncount(entry)
-        condemned = self._class(entry.grace_class).condemned if entry.grace_class in self._classes else {}
-        condemned.pop(entry.resource, None)
-        self._nominate(entry, None)
-
-    def _uncount(self, entry: Entry) -> None:
-        if entry.filed is not None:
-            place = (entry.resource.owner, entry.resource.type, entry.rule, entry.filed[1])
-            self.counts[place] -= 1
-            if not self.counts[place]:
-                del self.counts[place]
-            entry.filed = None
-
-    def _nominate(self, entry: Entry, step: Step | None) -> None:
-        if entry.step is None and step is None:
-            return
-        if entry.step is not None:
-            self.nominated[entry.step].pop(entry.resource, None)
-        entry.step = step
-        if step is not None:
-            self.nominated[step][entry.resource] = None
-        self._fresh[entry.resource] = step
-
-    def _grace_of(self, entry: Entry) -> Grace:
-        if not entry.tombstone:
-            return Grace.NONE
-        each = self._classes.get(entry.grace_class)
-        return each.grace_of(entry.tombstone) if each is not None else Grace.WAITING
-
     def _holding_of(self, entry: Entry) -> Holding:
-        self._merely_referenced.pop(entry.resource, None)
-        if not entry.record or not entry.readable:
-            return Holding.UNACCOUNTED
-        own = self._held_by_itself(entry)
-        if not self._is_needed(entry):
-            return own
-        if own is Holding.UNHELD and not entry.tombstone and not entry.sweep:
-            self._merely_referenced[entry.resource] = entry
-        return Holding.HELD
+        holding, merely = Holding.UNACCOUNTED, False
+        if entry.record and entry.readable:
+            holding = self._held_by_itself(entry)
+            if self._referring.keeps(entry):
+                merely = holding is Holding.UNHELD and not entry.tombstone and not entry.sweep
+                holding = Holding.HELD
+        self._referring.note_merely(entry, referenced=merely)
+        return holding
 
     def _held_by_itself(self, entry: Entry) -> Holding:
-        holdings = {self._holding_by(hold, entry.tombstone) for hold in entry.holds}
-        for decisive in (Holding.HELD, Holding.UNACCOUNTED):
-            if decisive in holdings:
-                return decisive
-        if not holdings:
-            return Holding.UNACCOUNTED
-        if entry.pin:
-            return Holding.PINNED
-        return Holding.RESTLESS if Holding.RESTLESS in holdings else Holding.UNHELD
-
-    def _is_needed(self, entry: Entry) -> bool:
-        """By a resource that exists. Those that were condemned together with it do not count as long as all of them
-        still are; when one is not, none of them is to stay condemned."""
-        if not entry.sources and not self._general and not self._cycles:
-            return False  # nearly always
-        own, cycle = entry.resource, self._cycles.get(entry.resource, ())
-        if not all(self._stands(peer, entry.tombstone) for peer in cycle):
-            return True
-        if any(source != own and source not in cycle for source in self._general.get((own.owner, own.type), ())):
-            return True
-        referrers = (source.resource for source in entry.sources)
-        return any(source != own and source not in cycle and self.exists(source) for source in referrers)
-
-    def _stands(self, peer: Resource, tombstone: Revision) -> bool:
-        entry = self._entries.get(peer)
-        return entry is not None and entry.tombstone == tombstone
-
-    def _generalize(self, entry: Entry) -> None:
-        """Somebody refers to everything of a type, or does so no more."""
-        place = entry.resource.owner, entry.resource.type
-        existing = frozenset(source.resource for source in entry.sources if self.exists(source.resource))
-        if existing == self._general.get(place, frozenset()):
-            return
-        self._general[place] = existing
-        if not existing:
-            del self._general[place]
-        same = [one for one in self._entries.values() if (one.resource.owner, one.resource.type) == place]
-        for one in same:
-            if one is not entry:
-                self._reconsider(one)
+        held = entry.held
+        if type(held) is Hold:  # nearly always
+            holding = self._holding_by(held, entry.tombstone)
+        else:
+            holdings = {self._holding_by(hold, entry.tombstone) for hold in entry.holds}
+            holding = next((one for one in _MOST_DECISIVE_FIRST if one in holdings), Holding.UNACCOUNTED)
+        free = holding is Holding.UNHELD or holding is Holding.RESTLESS
+        return Holding.PINNED if entry.pin and free else holding
 
     def _holding_by(self, hold: Hold, tombstone: Revision) -> Holding:
         if hold.released:
@@ -734,7 +608,8 @@ class Index:
         except Unreadable as error:
             self._note(item.key, str(error))
             return None
-        self._note(item.key, "")
+        if self.unreadable:
+            self._note(item.key, "")
         return record
 
     def _note(self, key: bytes, wrong: str) -> None:
@@ -744,13 +619,33 @@ class Index:
             self.unreadable.pop(key, None)
 
 
+AT_A_TIME = 2000
+"""Entries that are looked through before others have their turn: a few milliseconds."""
+_MOST_DECISIVE_FIRST = (Holding.HELD, Holding.UNACCOUNTED, Holding.RESTLESS, Holding.UNHELD)
+
+
+def hold_of(entry: Entry, holder: Holder) -> Hold | None:
+    """A holder's hold on a resource."""
+    held = entry.held
+    if type(held) is Hold:
+        return held if held.holder == holder else None
+    return next((hold for hold in entry.holds if hold.holder == holder), None)
+
+
+def _shared(revision: Revision, entry: Entry) -> Revision:
+    """A record and its first hold are mostly of one transaction: then one number serves both."""
+    held = entry.held
+    if revision == entry.record:
+        return entry.record
+    return held.revision if type(held) is Hold and held.revision == revision else revision
+
+
 _TOLD: dict[str, type[msgspec.Struct]] = {"tripped": TrippedRecord, "window": WindowRecord, "canary": CanaryRecord}
 _NUMBERED = frozenset((Family.EPOCHS, Family.EPOCH_LEASES, Family.SHARDS))
 
 
 def _is_misnumbered(key: Key) -> bool:
-    last = key.parts[-1]
     if key.family not in _NUMBERED:
         return False
-    width = 1 if key.family is Family.SHARDS else 12
+    last, width = key.parts[-1], 1 if key.family is Family.SHARDS else 12
     return not (last.isascii() and last.isdecimal() and len(last) < 19 and last == f"{int(last):0{width}d}")

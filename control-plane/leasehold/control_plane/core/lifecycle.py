@@ -59,6 +59,8 @@ class Holding(Enum):
     UNACCOUNTED = "unaccounted"
     """No holds, a holder without roster entry, or something that cannot be read."""
 
+    __hash__ = object.__hash__  # there is one of each, and the table is looked up at every event
+
 
 class Grace(Enum):
     """How far the grace is."""
@@ -70,6 +72,8 @@ class Grace(Enum):
     RUNNING = "running"
     OVER = "over"
 
+    __hash__ = object.__hash__  # there is one of each, and the table is looked up at every event
+
 
 class Sweeping(Enum):
     """How far the irreversible part is."""
@@ -80,6 +84,8 @@ class Sweeping(Enum):
     QUARANTINED = "quarantined"
     UNREADABLE = "unreadable"
     """A sweep nobody can read: blocked until somebody mends it."""
+
+    __hash__ = object.__hash__  # there is one of each, and the table is looked up at every event
 
 
 class Facts(NamedTuple):

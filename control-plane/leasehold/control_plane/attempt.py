@@ -1,0 +1,46 @@
+"""A sweep as we last wrote or read it, and what follows from the count of its attempts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leasehold.control_plane.core.backlog import attempts_within, backoff_ceiling
+from leasehold.protocol.names import Resource, Revision
+from leasehold.protocol.records import ResourceRecord, SweepRecord, Unreadable, decode
+from leasehold.protocol.rules import Retries
+from leasehold.protocol.store import KeyValue
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One resource's, as of ``revision``."""
+
+    resource: Resource
+    revision: Revision
+    record: SweepRecord
+    owner: str
+    retries: Retries
+
+    @property
+    def retry(self) -> float:
+        """The ceiling of the next wait, in seconds."""
+        return backoff_ceiling(self.record.attempt, self.retries.first, self.retries.longest)
+
+    @property
+    def spent(self) -> bool:
+        """Whether its owner's budget of attempts is used up. The count stands in etcd and survives us."""
+        return self.record.attempt >= attempts_within(self.retries.budget, self.retries.first, self.retries.longest)
+
+    @property
+    def about(self) -> dict[str, object]:
+        """What every line of the log about it tells."""
+        record = self.record
+        return {"resource": str(self.resource), "incarnation": record.incarnation, "attempt": record.attempt}
+
+
+def recorded(item: KeyValue | None) -> ResourceRecord | None:
+    """A resource's record; ``None``: it is not there, or nobody can read it."""
+    try:
+        return decode(ResourceRecord, item.value) if item is not None else None
+    except Unreadable:
+        return None

@@ -1,0 +1,62 @@
+"""Calls that delete: each bounded by its owner's timeout and by our belief to hold the shard, as it changes meanwhile.
+
+A call that is cut off may have done anything; the owner's precondition covers it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from leasehold.control_plane.attempt import Sweep
+from leasehold.control_plane.leadership import Leadership
+from leasehold.control_plane.metrics import Metrics
+from leasehold.control_plane.owners.outcome import Answer, Verdict
+from leasehold.control_plane.owners.register import Owners
+from leasehold.protocol.names import Instant, Resource
+from leasehold.protocol.ports import Clock
+
+
+class Calls:
+    """Those under way."""
+
+    def __init__(self, clock: Clock, leadership: Leadership, owners: Owners, metrics: Metrics) -> None:
+        self._clock, self._leadership, self._owners, self._metrics = clock, leadership, owners, metrics
+        self._under_way: dict[asyncio.Timeout, tuple[Resource, Instant]] = {}
+        """Each with how long its owner may take at most."""
+
+    def on_leadership(self) -> None:
+        """Belief grew or ended, or shards are being left: calls under way may last as long as they may."""
+        for call, (resource, patience) in self._under_way.items():
+            if not call.expired():
+                left = min(self._leadership.cut_off(resource), patience) - self._now()
+                call.reschedule(asyncio.get_running_loop().time() + left)
+
+    async def sweep(self, sweep: Sweep) -> Answer:
+        """Make the one call of an attempt that was written as sent."""
+        office = self._owners.get(sweep.owner)
+        if office is None:
+            return Answer(Verdict.MISCONFIGURED, f"there is no owner {sweep.owner!r}")
+        began, first = self._now(), sweep.record.attempt == 1
+        until = self._leadership.cut_off(sweep.resource)
+        if until <= began:
+            # We were stopped in between; somebody else may act, and whatever was true then may have changed.
+            return Answer(Verdict.UNKNOWN, "nothing was sent: the shard was not ours any more")
+        patience = Instant(began + office.owner.limits.timeout)
+        bound = asyncio.timeout(min(until, patience) - began)
+        office.begin(began)
+        answer = Answer(Verdict.UNKNOWN, "cut off")
+        try:
+            async with bound:
+                self._under_way[bound] = (sweep.resource, patience)
+                answer = await office.client.sweep(sweep.resource, sweep.record.incarnation, first=first)
+        except TimeoutError:
+            answer = Answer(Verdict.UNKNOWN, f"no answer within {self._now() - began:.1f} s")
+        finally:
+            self._under_way.pop(bound, None)
+            office.end(self._now(), answer, first=first)
+            self._metrics.owner_calls.labels(sweep.owner, answer.verdict).inc()
+            self._metrics.owner_seconds.labels(sweep.owner).observe(self._now() - began)
+        return answer
+
+    def _now(self) -> Instant:
+        return Instant(self._clock.now())
