@@ -253,8 +253,8 @@ async def test_without_etcd_the_app_starts_and_works_and_the_sidecar_says_that_i
     assert len(cluster.owner.blobs) == 1
     told = await cluster.health("/readyz")
     assert told["status"] == "degraded"
-    await until("it is in the log, with the pod", lambda: '"event": "degraded"' in sidecar.said)
-    line = next(one for one in sidecar.said.splitlines() if '"event": "degraded"' in one)
+    await until("it is in the log, with the pod", lambda: '"event":"degraded"' in sidecar.said)
+    line = next(one for one in sidecar.said.splitlines() if '"event":"degraded"' in one)
     told = json.loads(line)
     assert (told["pod"], told["node"]) == ("shop/uploader-1", "node node-1")
     assert told["labels"] == "app.kubernetes.io/version=1.4"
