@@ -1,8 +1,6 @@
-"""A Kubernetes API server in memory, as far as a webhook needs it: Secrets, webhook configurations, namespaces.
+"""What an API server does with a new pod, beside ``FakeApiServer``: namespaces, webhook configurations, admission.
 
-Resource versions guard every write, as in the real one. ``admit`` does to a pod what an API server does: it asks each
-webhook that selects it, over TLS, trusting nobody but the ``caBundle`` of the configuration, and applies the patch.
-What it does not do: validate, default, watch.
+``admit`` asks a webhook over TLS, trusting nobody but the ``caBundle`` of the configuration, and applies the patch.
 """
 
 from __future__ import annotations
@@ -11,16 +9,14 @@ import base64
 import copy
 import json
 import ssl
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
-from aiohttp import web
-from jsonpatch import JsonPatch, JsonPatchException
+from jsonpatch import JsonPatch
 
-TOKEN = "a-token"
+from tests.fakes.api_server import FakeApiServer
+
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 
 
@@ -28,34 +24,8 @@ class NotReached(Exception):
     """A webhook could not be asked; what the pod gets is the ``failurePolicy``'s to say."""
 
 
-@dataclass
-class FakeKubernetes:
-    """Objects by path. ``calls`` is what was asked; ``refuse`` maps path beginnings to a status to answer with."""
-
-    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
-    calls: list[str] = field(default_factory=list)
-    refuse: dict[str, int] = field(default_factory=dict)
-    version: int = 100
-    url: str = ""
-
-    async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
-
-    # --- what people do ---
-
-    def put(self, path: str, document: dict[str, Any]) -> None:
-        self.version += 1
-        metadata = {**document.get("metadata", {}), "resourceVersion": str(self.version)}
-        self.objects[path] = {**copy.deepcopy(document), "metadata": metadata}
+class FakeKubernetes(FakeApiServer):
+    """An API server that admits pods."""
 
     def namespace(self, name: str, labels: Mapping[str, str] | None = None) -> None:
         self.put(f"/api/v1/namespaces/{name}", {"metadata": {"name": name, "labels": dict(labels or {})}})
@@ -94,49 +64,3 @@ class FakeKubernetes:
         assert response["uid"] == review["request"]["uid"]
         patch = json.loads(base64.b64decode(response["patch"])) if "patch" in response else []
         return JsonPatch(patch).apply(review["request"]["object"]), response
-
-    # --- what it answers ---
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        self.calls.append(f"{request.method} {request.path}")
-        for beginning, status in self.refuse.items():
-            if request.path.startswith(beginning):
-                return _status(status, "refused by the test")
-        if request.method == "POST":
-            return self._create(request.path, await request.json())
-        there = self.objects.get(request.path)
-        if there is None:
-            return _status(404, f"{request.path} not found")
-        if request.method == "GET":
-            return web.json_response(there)
-        if request.method == "PUT":
-            return self._replace(request.path, there, await request.json())
-        return self._patch(request.path, there, await request.json(), request.content_type)
-
-    def _create(self, collection: str, document: dict[str, Any]) -> web.Response:
-        path = f"{collection}/{document['metadata']['name']}"
-        if path in self.objects:
-            return _status(409, f"{path} already exists")
-        document["metadata"]["uid"] = uuid.uuid4().hex
-        self.put(path, document)
-        return web.json_response(self.objects[path], status=201)
-
-    def _replace(self, path: str, there: dict[str, Any], document: dict[str, Any]) -> web.Response:
-        version = document["metadata"].get("resourceVersion")
-        if version is not None and version != there["metadata"]["resourceVersion"]:
-            return _status(409, "the object has been modified; please apply your changes to the latest version")
-        self.put(path, document)
-        return web.json_response(self.objects[path])
-
-    def _patch(self, path: str, there: dict[str, Any], operations: Any, kind: str) -> web.Response:
-        if kind != "application/json-patch+json":
-            return _status(415, f"no {kind} here")
-        try:
-            self.put(path, JsonPatch(operations).apply(there))
-        except JsonPatchException as error:
-            return _status(422, f"the server rejected our request due to an error in our request: {error}")
-        return web.json_response(self.objects[path])
-
-
-def _status(code: int, message: str) -> web.Response:
-    return web.json_response({"kind": "Status", "status": "Failure", "message": message, "code": code}, status=code)

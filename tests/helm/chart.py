@@ -49,6 +49,11 @@ SETS: Mapping[str, Sequence[str]] = {
     "provided-certificates": (
         *PLAIN, *_set("injector.certificates=provided", "injector.secret=tls", "injector.caBundle=Q0E="),
     ),
+    "asks-nobody": (
+        *PLAIN,
+        *_set("injector.certificates=provided", "injector.secret=tls", "injector.caBundle=Q0E="),
+        *_set("injector.namespaces=trust", "rules.source=etcd"),
+    ),
     "rules-from-a-file": (*PLAIN, *_set("rules.source=file"), "--set-file", f"rules.file={HERE}/rules.yaml"),
     "nothing-but-collecting": (
         *PLAIN,

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import yaml
 
-from leasehold.control_plane.config import Config, Document, load_config
+from leasehold.control_plane.config import Config, load_config
 from leasehold.protocol.configuration import BadConfiguration
 from leasehold.protocol.etcd.process import EtcdProcess
 from tests.fakes.api_server import FakeApiServer
@@ -21,8 +21,6 @@ from tests.helm.chart import SETS, one, rendered
 from tests.unit.control_plane.kubernetes.objects import OWNER_SPEC, RULE_SPEC
 
 WITHIN_SECONDS = 30
-NOT_YET = {"inject", "webhook"} - set(Document.__struct_fields__)
-"""Sections that the chart writes and this control plane does not know: they are tried where it does."""
 
 
 def configuration(name: str) -> dict[str, Any]:
@@ -31,7 +29,7 @@ def configuration(name: str) -> dict[str, Any]:
             "control-plane.yaml"
         ]
     )
-    return {section: value for section, value in config.items() if section not in NOT_YET}
+    return config
 
 
 def laid_out(name: str, folder: Path, document: dict[str, Any]) -> Path:

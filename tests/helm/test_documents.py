@@ -17,11 +17,13 @@ from prometheus_client import CollectorRegistry
 from helm.readme import readme, values
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.config import Config, HttpSection, ObjectsConfig
+from leasehold.control_plane.config_webhook import WebhookSection, webhook_config
 from leasehold.control_plane.kubernetes.api_server import Access
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.sidecar.metrics import SidecarMetrics
 from tests.helm.chart import CHART, one, rendered
+from tests.unit.injection.pods import settings
 
 ALERTS = yaml.safe_load((CHART / "files/alerts.yaml").read_text())
 DASHBOARD = json.loads((CHART / "files/dashboard.json").read_text())
@@ -29,7 +31,7 @@ SERVERS_OWN = {"namespace", "pod", "le"}
 """Labels that whoever scrapes adds, and that of histograms."""
 _WORDS = {
     "sum", "max", "min", "by", "increase", "rate", "delta", "absent", "or", "and", "on", "topk", "histogram_quantile",
-    "unless", "ignoring", "group_left",
+    "unless", "ignoring", "group_left", "time",
 }  # fmt: skip
 
 
@@ -74,6 +76,7 @@ async def every_metric(folder: Path) -> dict[str, set[str]]:
     config = Config(
         "t", EtcdConfig(["http://127.0.0.1:1"]), HttpSection(), "r", 5, 300.0,
         objects=ObjectsConfig(Access("http://127.0.0.1:1"), "", 300.0),
+        webhook=webhook_config(WebhookSection(certificates="files", namespaces="trust"), settings(), folder),
     )  # fmt: skip
     async with EtcdClient(config.etcd) as client:
         plane = ControlPlane(config, client)

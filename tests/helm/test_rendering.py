@@ -176,14 +176,32 @@ def test_the_control_plane_may_do_what_it_needs_and_nothing_else() -> None:
     for (resource, verb), rule in may.items():
         if resource == "namespaces":
             assert verb == "get"
-        if resource in {"secrets", "mutatingwebhookconfigurations"} and verb != "create":
+        if resource in {"secrets", "mutatingwebhookconfigurations", "validatingwebhookconfigurations"}:
             assert rule["resourceNames"], (resource, verb)
+    assert not [verb for _, verb in may if verb == "create"], "the chart makes what is written into"
+    secret = one(things, "Secret")
+    assert ("data" in secret, [secret["metadata"]["name"]]) == (False, may["secrets", "update"]["resourceNames"])
 
 
-def test_without_need_there_are_no_roles_and_no_token() -> None:
-    things = rendered("nothing-but-collecting")
-    assert not [kind for thing in things if "Role" in (kind := thing["kind"])]
-    assert one(things, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+def roles(name: str) -> set[str]:
+    """Which resources it may touch at all."""
+    things = rendered(name)
+    found = [*of_kind(things, "ClusterRole"), *of_kind(things, "Role")]
+    return {resource.split("/")[0] for role in found for rule in role["rules"] for resource in rule["resources"]}
+
+
+@pytest.mark.parametrize(("name", "may"), [
+    ("nothing-but-collecting", set()),
+    ("asks-nobody", set()),
+    ("cert-manager", {"owners", "interceptionrules", "namespaces"}),
+    ("provided-certificates", {"owners", "interceptionrules", "namespaces"}),
+])  # fmt: skip
+def test_without_need_there_are_no_roles_and_no_token(name: str, may: set[str]) -> None:
+    things = rendered(name)
+    assert roles(name) == may
+    assert bool(of_kind(things, "ClusterRole")) == bool(may)
+    assert one(things, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"] is bool(may)
+    assert not of_kind(things, "Secret"), "certificates of others are theirs to keep"
 
 
 def test_the_control_plane_never_uses_the_proxy_and_sidecars_only_it() -> None:
@@ -238,6 +256,10 @@ def test_no_webhook_can_keep_the_cluster_or_ourselves_from_starting(name: str) -
 
 def matches(expressions: list[dict[str, Any]], labels: dict[str, str]) -> bool:
     for each in expressions:
+        if each["operator"] == "DoesNotExist":
+            if each["key"] in labels:
+                return False
+            continue
         inside = labels.get(each["key"]) in each["values"]
         if inside is not (each["operator"] == "In"):
             return False
@@ -273,6 +295,23 @@ def test_a_canary_is_asked_about_pods_of_its_revision_only() -> None:
     assert asked("canary", ENABLED, CANARY) >= 1
     assert asked("canary", {}, {**YES, **CANARY}) >= 1
     assert asked("canary", {**ENABLED, **CANARY}, NO) == 0
+
+
+def test_where_nobody_is_asked_for_labels_the_selector_decides_what_they_would_have_decided() -> None:
+    assert asked("asks-nobody", ENABLED, {}) == 1
+    assert asked("asks-nobody", {}, YES) == 1
+    assert asked("asks-nobody", {**ENABLED, **CANARY}, {}) == 0, "another revision's"
+    for level in ("baseline", "restricted"):
+        assert asked("asks-nobody", {**ENABLED, "pod-security.kubernetes.io/enforce": level}, YES) == 0
+    assert asked("asks-nobody", {**ENABLED, "pod-security.kubernetes.io/enforce": "privileged"}, {}) == 1
+
+
+def test_an_outage_of_etcd_takes_no_replica_from_the_webhook() -> None:
+    container = one(rendered("ha"), "Deployment", "leasehold-control-plane")["spec"]["template"]["spec"]["containers"][
+        0
+    ]
+    assert container["startupProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/livez"
 
 
 def test_a_canary_shares_no_name_with_what_it_stands_beside() -> None:

@@ -113,7 +113,7 @@ async def test_two_replicas_answer_alike_with_the_owners_that_rules_name(scene: 
 
 
 async def test_a_replica_without_a_certificate_is_not_ready_and_collects_all_the_same(scene: Scene) -> None:
-    scene.kubernetes.refuse["/api/v1/namespaces/leasehold-system/secrets"] = 403
+    scene.kubernetes.closed["/api/v1/namespaces/leasehold-system/secrets"] = 403
     address = await scene.control_plane("a")
 
     async def told() -> Any:
@@ -130,5 +130,5 @@ async def test_a_replica_without_a_certificate_is_not_ready_and_collects_all_the
     await until("it leads", leads)
     with pytest.raises(NotReached):
         await scene.kubernetes.admit(review("deployment"), 1)
-    scene.kubernetes.refuse.clear()
+    scene.kubernetes.closed.clear()
     await listening(address)

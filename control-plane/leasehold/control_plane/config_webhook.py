@@ -11,8 +11,8 @@ from typing import Literal
 
 import msgspec
 
-from leasehold.control_plane.inject.api import ApiAccess
 from leasehold.control_plane.inject.certificates.store import Places
+from leasehold.control_plane.kubernetes.api_server import Access
 from leasehold.injection.settings import InjectSection, Settings, settings_nonsense
 from leasehold.protocol.configuration import Seconds
 
@@ -94,7 +94,7 @@ class WebhookConfig(msgspec.Struct, frozen=True):
     settings: Settings
     places: Places
     directory: Path | None
-    api: ApiAccess | None
+    api: Access | None
     asks_namespaces: bool
 
     @property
@@ -127,7 +127,7 @@ def webhook_config(webhook: WebhookSection, settings: Settings, folder: Path) ->
         account = folder / webhook.service_account
         tls = webhook.url.startswith("https:")
         # Without TLS no token goes along: that is kubectl proxy, or a test.
-        api = ApiAccess(
+        api = Access(
             webhook.url, account / "token" if tls else None, account / "ca.crt" if tls else None, webhook.deadline
         )
     return WebhookConfig(

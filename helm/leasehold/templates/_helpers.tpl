@@ -60,7 +60,11 @@ capabilities: {drop: [ALL]}
 
 {{/* Whether the control plane speaks to the API server. */}}
 {{- define "leasehold.speaksToCluster" -}}
-{{- if or (eq .Values.rules.source "objects") .Values.injector.enabled }}true{{ end -}}
+{{- if or (eq .Values.rules.source "objects") (include "leasehold.makesCertificates" .) (include "leasehold.asksNamespaces" .) }}true{{ end -}}
+{{- end }}
+
+{{- define "leasehold.asksNamespaces" -}}
+{{- if and .Values.injector.enabled (eq .Values.injector.namespaces "ask") }}true{{ end -}}
 {{- end }}
 
 {{/* Where etcd is, for the control plane: a JSON list. */}}
@@ -136,7 +140,7 @@ capabilities: {drop: [ALL]}
     "http" (dict "listen" (include "leasehold.listen" (dict "host" $values.controlPlane.bindAddress "port" 8443)))
     "certificates" (ternary "self-managed" "files" $ours) -}}
 {{- if not $ours -}}{{- $_ := set $webhook "directory" "/etc/leasehold/webhook" -}}{{- end -}}
-{{- if not $values.injector.enabled -}}{{- $_ := set $webhook "namespaces" "trust" -}}{{- end -}}
+{{- if not (include "leasehold.asksNamespaces" .) -}}{{- $_ := set $webhook "namespaces" "trust" -}}{{- end -}}
 {{- $_ := set $config "webhook" $webhook -}}
 {{- $_ := set $config "inject" (include "leasehold.injectSection" . | fromJson) -}}
 {{- end -}}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import quote
 
-from leasehold.control_plane.inject.api import KubernetesApi
+from leasehold.control_plane.kubernetes.api_server import ApiServer
 from leasehold.injection.conventions import NAMESPACE_LABEL, REVISION_LABEL
 from leasehold.injection.pod import mapping
 from leasehold.protocol.ports import Clock
@@ -23,14 +23,14 @@ class Namespaces(Protocol):
     """Who knows labels."""
 
     async def labels(self, name: str) -> Mapping[str, str]:
-        """Raises ``ApiTrouble``."""
+        """Raises ``ApiError``."""
         ...
 
 
 class AskedNamespaces:
     """Asks the API server."""
 
-    def __init__(self, api: KubernetesApi, clock: Clock) -> None:
+    def __init__(self, api: ApiServer, clock: Clock) -> None:
         self._api, self._clock = api, clock
         self._known: dict[str, tuple[float, Mapping[str, str]]] = {}
 

@@ -10,7 +10,6 @@ from typing import Protocol
 from aiohttp import web
 
 from leasehold.control_plane.config_webhook import WebhookConfig
-from leasehold.control_plane.inject.api import ApiServerClient
 from leasehold.control_plane.inject.certificates.files import CertificateFiles
 from leasehold.control_plane.inject.certificates.keeper import CertificateKeeper
 from leasehold.control_plane.inject.certificates.kubernetes import KubernetesCertificates
@@ -18,6 +17,7 @@ from leasehold.control_plane.inject.certificates.material import Certificate
 from leasehold.control_plane.inject.namespaces import AskedNamespaces, Namespaces, TrustedSelectors
 from leasehold.control_plane.inject.server import TlsServer
 from leasehold.control_plane.inject.webhook import KnownOwners, Webhook
+from leasehold.control_plane.kubernetes.api_server import ApiServer
 from leasehold.control_plane.metrics import Metrics, Sample
 from leasehold.protocol.ports import Clock
 
@@ -46,7 +46,7 @@ class InjectionService:
         leading: Callable[[], bool],
         more: Iterable[web.RouteDef] = (),
     ) -> None:
-        self._api = None if config.api is None else ApiServerClient(config.api)
+        self._api = None if config.api is None else ApiServer(config.api)
         namespaces: Namespaces = TrustedSelectors(config.settings.section.revision)
         if self._api is not None and config.asks_namespaces:
             namespaces = AskedNamespaces(self._api, clock)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import structlog
 from aiohttp import web
 
-from leasehold.control_plane.inject.api import ApiTrouble
 from leasehold.control_plane.inject.namespaces import Namespaces
 from leasehold.control_plane.inject.review import Answer, BadReview, Question, read_review, write_review
+from leasehold.control_plane.kubernetes.api_server import ApiError
 from leasehold.control_plane.metrics import Metrics
 from leasehold.injection.decision import Refusal
 from leasehold.injection.injecting import Injection, inject
@@ -67,7 +67,7 @@ class Webhook:
             return Answer()
         try:
             labels = await self._namespaces.labels(question.namespace)
-        except ApiTrouble as error:
+        except ApiError as error:
             self._count("namespace-unknown")
             log.warning("pod_left_alone", namespace=question.namespace, reason="namespace-unknown", error=str(error))
             return Answer(warnings=["not injected: the labels of the namespace could not be read (namespace-unknown)"])

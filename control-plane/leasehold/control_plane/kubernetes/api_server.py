@@ -1,7 +1,7 @@
-"""The Kubernetes API server, as far as we need it: list, watch, and patches of a status.
+"""The Kubernetes API server, as far as we need it: whole kinds by list and watch, and single objects by their path.
 
-One place retries, and it is not here. Every call has a deadline; a watch ends by itself, at the latest when the server
-was told to end it and has not. The token is read for each call, because the kubelet renews the file; a new ``ca``
+Nothing is retried here. Every call has a deadline; a watch ends by itself, at the latest when the server was told to
+end it and has not. The token is read for each call, because the kubelet renews the file; a new ``ca``
 counts from the next call after a certificate that the old one did not fit.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,8 @@ WATCH_SECONDS: Final = 240
 PAGE_SIZE: Final = 500
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of one answer, or one event: more is no API server's."""
+JSON: Final = "application/json"
+JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
 
@@ -95,7 +97,7 @@ class ApiServer:
         )
         what = f"watch {path}"
         try:
-            async with self._request("GET", path, parameters, timeout=limit) as response:
+            async with self._request("GET", path, parameters, JSON, timeout=limit) as response:
                 if response.status != 200:
                     raise _refusal(what, response.status, await _body(response))
                 async for line in _lines(response.content):
@@ -107,17 +109,36 @@ class ApiServer:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise await self._trouble(what, error) from error
 
-    async def patch(self, path: str, patch: Mapping[str, Any]) -> dict[str, Any]:
-        """A merge patch. Raises ``NotThere`` for what is gone, ``ApiError`` for all else. Safe to repeat."""
-        return await self._call("PATCH", path, {}, json.dumps(patch).encode())
+    # Of one object. Each raises ``NotThere`` for what is not there, ``ApiError`` for all else, a lost race included.
+
+    async def get(self, path: str) -> dict[str, Any]:
+        return await self._call("GET", path)
+
+    async def create(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """``path`` is the kind's. To repeat it is safe, and may then say that the object exists."""
+        return await self._call("POST", path, content=document)
+
+    async def replace(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Guarded by the document's resource version, if it has one: only then it is safe to repeat."""
+        return await self._call("PUT", path, content=document)
+
+    async def merge(self, path: str, patch: Mapping[str, Any]) -> dict[str, Any]:
+        """A merge patch. Safe to repeat."""
+        return await self._call("PATCH", path, content=patch, kind=MERGE_PATCH)
+
+    async def patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """A JSON patch. Safe to repeat if its first operation tests what it was made for."""
+        return await self._call("PATCH", path, content=list(operations), kind=JSON_PATCH)
 
     async def _call(
-        self, method: str, path: str, parameters: Mapping[str, str], body: bytes | None = None
-    ) -> dict[str, Any]:
+        self, method: str, path: str, parameters: Mapping[str, str] | None = None, content: object = None,
+        kind: str = JSON,
+    ) -> dict[str, Any]:  # fmt: skip
         limit = aiohttp.ClientTimeout(total=self._access.deadline_seconds)
         what = f"{method} {path}"
+        body = None if content is None else json.dumps(content).encode()
         try:
-            async with self._request(method, path, parameters, data=body, timeout=limit) as response:
+            async with self._request(method, path, parameters or {}, kind, data=body, timeout=limit) as response:
                 answer = await _body(response)
                 if response.status >= 300:
                     raise _refusal(what, response.status, answer)
@@ -125,10 +146,8 @@ class ApiServer:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise await self._trouble(what, error) from error
 
-    def _request(self, method: str, path: str, parameters: Mapping[str, str], **more: Any) -> Any:
-        headers = {"Accept": "application/json"}
-        if more.get("data") is not None:
-            headers["Content-Type"] = MERGE_PATCH
+    def _request(self, method: str, path: str, parameters: Mapping[str, str], kind: str, **more: Any) -> Any:
+        headers = {"Accept": JSON, "Content-Type": kind}
         try:
             if self._access.token_file is not None:
                 headers["Authorization"] = f"Bearer {self._access.token_file.read_text(encoding='ascii').strip()}"

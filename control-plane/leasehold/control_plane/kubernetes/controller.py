@@ -157,7 +157,7 @@ class Controller:
         if not verdict.accepted:
             log.warning("object_not_accepted", object=str(thing.ref), reason=verdict.reason, message=verdict.message)
         try:
-            await self._api.patch(
+            await self._api.merge(
                 f"{mirror.path}/{thing.ref.name}/status", status_patch(thing, verdict, _written_now())
             )
         except NotThere:

@@ -11,7 +11,6 @@ import pytest
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from leasehold.control_plane.inject.api import ApiAccess, ApiServerClient
 from leasehold.control_plane.inject.certificates.authority import issue, new_authority, read_certificate
 from leasehold.control_plane.inject.certificates.files import CertificateFiles
 from leasehold.control_plane.inject.certificates.keeper import CertificateKeeper
@@ -19,6 +18,7 @@ from leasehold.control_plane.inject.certificates.kubernetes import KubernetesCer
 from leasehold.control_plane.inject.certificates.material import Certificate, Plan
 from leasehold.control_plane.inject.certificates.store import Places
 from leasehold.control_plane.inject.server import BadPair, context_of
+from leasehold.control_plane.kubernetes.api_server import Access, ApiServer
 from tests.fakes.kubernetes import ADMISSION, FakeKubernetes
 from tests.unit.control_plane.inject.clock import START, WallClock
 
@@ -42,7 +42,7 @@ def is_trusted(serving: Certificate, bundle: bytes, now: datetime) -> bool:
 class Replica:
     """One keeper, and what it serves."""
 
-    def __init__(self, api: ApiServerClient, clock: WallClock, *, leads: bool) -> None:
+    def __init__(self, api: ApiServer, clock: WallClock, *, leads: bool) -> None:
         self.leads = leads
         self.serving: Certificate | None = None
         self.served = 0
@@ -63,8 +63,8 @@ async def kubernetes() -> AsyncIterator[FakeKubernetes]:
 
 
 @pytest.fixture
-async def api(kubernetes: FakeKubernetes) -> AsyncIterator[ApiServerClient]:
-    client = ApiServerClient(ApiAccess(kubernetes.url))
+async def api(kubernetes: FakeKubernetes) -> AsyncIterator[ApiServer]:
+    client = ApiServer(Access(kubernetes.url))
     yield client
     await client.close()
 
@@ -75,7 +75,7 @@ def clock() -> WallClock:
 
 
 async def test_the_leader_makes_them_publishes_them_and_the_others_take_them(
-    kubernetes: FakeKubernetes, api: ApiServerClient, clock: WallClock
+    kubernetes: FakeKubernetes, api: ApiServer, clock: WallClock
 ) -> None:
     leader, other = Replica(api, clock, leads=True), Replica(api, clock, leads=False)
     await other.keeper.round()
@@ -93,9 +93,7 @@ async def test_the_leader_makes_them_publishes_them_and_the_others_take_them(
     assert (leader.keeper.trouble, other.keeper.trouble) == ("", "")
 
 
-async def test_nothing_due_is_nothing_written(
-    kubernetes: FakeKubernetes, api: ApiServerClient, clock: WallClock
-) -> None:
+async def test_nothing_due_is_nothing_written(kubernetes: FakeKubernetes, api: ApiServer, clock: WallClock) -> None:
     leader = Replica(api, clock, leads=True)
     await leader.keeper.round()
     kubernetes.calls.clear()
@@ -106,7 +104,7 @@ async def test_nothing_due_is_nothing_written(
 
 
 async def test_through_three_years_whatever_any_replica_serves_is_trusted(
-    kubernetes: FakeKubernetes, api: ApiServerClient, clock: WallClock
+    kubernetes: FakeKubernetes, api: ApiServer, clock: WallClock
 ) -> None:
     """A replica that is always late, and API servers that believe what was published a round ago."""
     leader, late = Replica(api, clock, leads=True), Replica(api, clock, leads=False)
@@ -131,17 +129,17 @@ async def test_through_three_years_whatever_any_replica_serves_is_trusted(
 
 
 async def test_a_new_authority_signs_nothing_before_its_publication_was_seen(
-    kubernetes: FakeKubernetes, api: ApiServerClient, clock: WallClock
+    kubernetes: FakeKubernetes, api: ApiServer, clock: WallClock
 ) -> None:
     leader = Replica(api, clock, leads=True)
     await leader.keeper.round()
     clock.passed += timedelta(days=250)
-    kubernetes.refuse[ADMISSION] = 403
+    kubernetes.closed[ADMISSION] = 403
     for _ in range(5):
         await leader.keeper.round()
         clock.passed += timedelta(hours=2)
     assert "403" in leader.keeper.trouble
-    del kubernetes.refuse[ADMISSION]
+    del kubernetes.closed[ADMISSION]
     await leader.keeper.round()
     bundle = kubernetes.bundles()[0]
     assert len(x509.load_pem_x509_certificates(bundle)) == 2
@@ -155,9 +153,9 @@ async def test_a_new_authority_signs_nothing_before_its_publication_was_seen(
 
 
 async def test_a_leader_that_may_not_publish_serves_all_the_same_and_says_so(
-    kubernetes: FakeKubernetes, api: ApiServerClient, clock: WallClock
+    kubernetes: FakeKubernetes, api: ApiServer, clock: WallClock
 ) -> None:
-    kubernetes.refuse[ADMISSION] = 403
+    kubernetes.closed[ADMISSION] = 403
     leader = Replica(api, clock, leads=True)
     await leader.keeper.round()
     assert leader.serving is not None
@@ -165,7 +163,7 @@ async def test_a_leader_that_may_not_publish_serves_all_the_same_and_says_so(
 
 
 async def test_of_two_that_lead_one_wins_and_both_serve_what_it_made(
-    kubernetes: FakeKubernetes, api: ApiServerClient, clock: WallClock
+    kubernetes: FakeKubernetes, api: ApiServer, clock: WallClock
 ) -> None:
     one, two = Replica(api, clock, leads=True), Replica(api, clock, leads=True)
     stored = await KubernetesCertificates(api, PLACES).read()
@@ -180,7 +178,7 @@ async def test_of_two_that_lead_one_wins_and_both_serve_what_it_made(
 
 
 async def test_a_secret_that_was_made_empty_is_filled_and_keeps_its_labels(
-    kubernetes: FakeKubernetes, api: ApiServerClient, clock: WallClock
+    kubernetes: FakeKubernetes, api: ApiServer, clock: WallClock
 ) -> None:
     labels = {"app.kubernetes.io/managed-by": "Helm"}
     kubernetes.put(SECRET, {"metadata": {"name": "leasehold-webhook", "labels": labels}, "type": "Opaque"})
@@ -192,7 +190,7 @@ async def test_a_secret_that_was_made_empty_is_filled_and_keeps_its_labels(
 
 
 async def test_a_lost_secret_is_made_again_and_what_others_still_serve_stays_trusted(
-    kubernetes: FakeKubernetes, api: ApiServerClient, clock: WallClock
+    kubernetes: FakeKubernetes, api: ApiServer, clock: WallClock
 ) -> None:
     leader, late = Replica(api, clock, leads=True), Replica(api, clock, leads=False)
     await leader.keeper.round()
@@ -207,7 +205,7 @@ async def test_a_lost_secret_is_made_again_and_what_others_still_serve_stays_tru
 
 @pytest.mark.parametrize("junk", ["not base64!", base64.b64encode(b"no certificate").decode()])
 async def test_what_somebody_else_wrote_there_is_replaced(
-    kubernetes: FakeKubernetes, api: ApiServerClient, clock: WallClock, junk: str
+    kubernetes: FakeKubernetes, api: ApiServer, clock: WallClock, junk: str
 ) -> None:
     kubernetes.put(SECRET, {"metadata": {"name": "leasehold-webhook"}, "data": {"ca.crt": junk, "tls.crt": junk}})
     leader = Replica(api, clock, leads=True)
@@ -217,11 +215,11 @@ async def test_what_somebody_else_wrote_there_is_replaced(
 
 
 async def test_an_api_server_that_is_away_changes_nothing(
-    kubernetes: FakeKubernetes, api: ApiServerClient, clock: WallClock
+    kubernetes: FakeKubernetes, api: ApiServer, clock: WallClock
 ) -> None:
     leader = Replica(api, clock, leads=True)
     await leader.keeper.round()
-    kubernetes.refuse["/"] = 503
+    kubernetes.closed["/"] = 503
     await leader.keeper.round()
     assert (leader.served, "503" in leader.keeper.trouble) == (1, True)
 

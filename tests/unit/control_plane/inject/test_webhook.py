@@ -17,7 +17,6 @@ import kubernetes_validate
 import pytest
 
 from leasehold.control_plane.inject import webhook as webhook_module
-from leasehold.control_plane.inject.api import ApiAccess, ApiServerClient
 from leasehold.control_plane.inject.certificates.authority import issue
 from leasehold.control_plane.inject.certificates.keeper import CertificateKeeper
 from leasehold.control_plane.inject.certificates.kubernetes import KubernetesCertificates
@@ -25,6 +24,7 @@ from leasehold.control_plane.inject.certificates.material import Certificate
 from leasehold.control_plane.inject.namespaces import AskedNamespaces, TrustedSelectors
 from leasehold.control_plane.inject.server import TlsServer
 from leasehold.control_plane.inject.webhook import Webhook
+from leasehold.control_plane.kubernetes.api_server import Access, ApiServer
 from leasehold.control_plane.kubernetes.kinds import RULE
 from leasehold.control_plane.kubernetes.webhook import ValidatingWebhook
 from leasehold.control_plane.metrics import Metrics
@@ -71,7 +71,7 @@ async def scene() -> AsyncIterator[Scene]:
     async with FakeKubernetes() as kubernetes:
         kubernetes.webhooks()
         kubernetes.namespace("shop", {"leasehold.dev/injection": "enabled"})
-        api, clock, metrics = ApiServerClient(ApiAccess(kubernetes.url)), WallClock(), Metrics()
+        api, clock, metrics = ApiServer(Access(kubernetes.url)), WallClock(), Metrics()
         webhook = Webhook(settings(), lambda: OWNERS, AskedNamespaces(api, clock), metrics)
         server = TlsServer([*webhook.routes(), *ValidatingWebhook(metrics).routes()], "127.0.0.1", 0)
 

@@ -91,7 +91,7 @@ class World:
     def accepted(self, plural: str, name: str) -> str:
         """What the status says: ``True``, ``False``, or nothing (yet) of this generation."""
         condition = self.cluster.condition(plural, name)
-        generation = self.cluster.objects[plural][name]["metadata"]["generation"]
+        generation = self.cluster.thing(plural, name)["metadata"]["generation"]
         return str(condition.get("status", "")) if condition.get("observedGeneration") == generation else ""
 
 
@@ -187,7 +187,7 @@ async def test_a_kind_that_is_not_served_any_more_takes_nothing_along(world: Wor
     async with world.controller():
         await until(lambda: world.accepted(OWNERS, "blobs") == "True")
     world.cluster.served.clear()
-    world.cluster.objects[OWNERS].clear()
+    world.cluster.objects.clear()
     world.cluster.calls.clear()
     async with world.controller(resync=0.1) as controller:
         await until(lambda: len(world.cluster.calls) >= 4)
@@ -344,4 +344,4 @@ async def test_statuses_are_not_written_again_and_again(world: World) -> None:
 async def test_a_patch_of_what_is_gone_says_so(world: World) -> None:
     async with ApiServer(Access(world.cluster.url, deadline_seconds=DEADLINE)) as api:
         with pytest.raises(NotThere, match="nobody not found"):
-            await api.patch("/apis/leasehold.dev/v1alpha1/owners/nobody/status", {"metadata": {"uid": "x"}})
+            await api.merge("/apis/leasehold.dev/v1alpha1/owners/nobody/status", {"metadata": {"uid": "x"}})

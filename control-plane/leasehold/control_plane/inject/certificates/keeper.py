@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from leasehold.control_plane.inject.api import ApiTrouble
 from leasehold.control_plane.inject.certificates.authority import issue, new_authority
 from leasehold.control_plane.inject.certificates.material import (
     Certificate,
@@ -22,6 +21,7 @@ from leasehold.control_plane.inject.certificates.material import (
     with_step_taken,
 )
 from leasehold.control_plane.inject.certificates.store import CertificateStore, Stored
+from leasehold.control_plane.kubernetes.api_server import ApiError
 from leasehold.protocol.ports import Clock
 
 ROUND_SECONDS = 30.0
@@ -69,7 +69,7 @@ class CertificateKeeper:
         """Read, do what is due, serve. Whatever fails is tried again in the next round."""
         try:
             stored, trouble = await self._store.read(), ""
-        except ApiTrouble as error:
+        except ApiError as error:
             return self._tell(str(error))
         if self._leading():
             stored, trouble = await self._advance(stored)
@@ -91,7 +91,7 @@ class CertificateKeeper:
                     break
                 stored = await self._store.write(self._taken(stored.material, step, now), stored.version)
                 log.info("certificates_rotated", step=step.value)
-        except ApiTrouble as error:
+        except ApiError as error:
             return stored, str(error)
         return stored, ""
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import structlog
 
-from leasehold.control_plane.inject.api import KubernetesApi, NoSuchObject
 from leasehold.control_plane.inject.certificates.authority import BadCertificate, read_certificate
 from leasehold.control_plane.inject.certificates.material import Certificate, Material
 from leasehold.control_plane.inject.certificates.store import Places, Stored
+from leasehold.control_plane.kubernetes.api_server import ApiServer, NotThere
 from leasehold.injection.pod import listing, mapping
 
 KINDS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
@@ -27,14 +27,14 @@ log = structlog.get_logger()
 class KubernetesCertificates:
     """The adapter."""
 
-    def __init__(self, api: KubernetesApi, places: Places) -> None:
+    def __init__(self, api: ApiServer, places: Places) -> None:
         self._api, self._places = api, places
         self._secrets = f"/api/v1/namespaces/{places.namespace}/secrets"
 
     async def read(self) -> Stored:
         try:
             found = await self._api.get(f"{self._secrets}/{self._places.secret}")
-        except NoSuchObject:
+        except NotThere:
             return Stored(None, "")
         return Stored(_material(mapping(found.get("data"))), str(mapping(found.get("metadata")).get("resourceVersion")))
 
@@ -65,7 +65,7 @@ class KubernetesCertificates:
         path = f"/apis/admissionregistration.k8s.io/v1/{kind}/{self._places.configuration}"
         try:
             found = await self._api.get(path)
-        except NoSuchObject:
+        except NotThere:
             return False, True
         stale = [
             n

@@ -27,7 +27,7 @@ class Places:
 
 
 class CertificateStore(Protocol):
-    """Raises ``ApiTrouble`` for whatever could not be done, ``ChangedMeanwhile`` for a lost race."""
+    """Raises ``ApiError`` for whatever could not be done, a lost race included: read again, and then decide again."""
 
     async def read(self) -> Stored: ...
 
