@@ -38,7 +38,7 @@ def what_is_needed_stays(history: History) -> Judgement:
                 continue  # each is needed by the other; whether all of it was unheld is S4's business
             left = gone.get((one.owner, one.id, one.uid), float("inf"))
             said.expect(left <= call.answered, _story(call, one))
-    said.remarks.append(f"{rings} deletes were of members of a ring; {_ring_tombstones(history)} rings were condemned")
+    said.remarks.append(f"{rings} deletes were of members of a ring; {_rings(history)} rings were condemned")
     return said
 
 
@@ -65,17 +65,18 @@ def _leads(
     return source in seen
 
 
-def _ring_tombstones(history: History) -> int:
-    """Tombstones that came in one revision, of resources that refer to each other."""
+def _rings(history: History) -> int:
+    """How often things that need each other were condemned in one revision."""
     count, state = 0, State(history.terms.tenant)
     for steps in state.steps(history.events):
-        fresh: set[Parts] = {
-            step.resource for step in steps if step.family == "tombstones" and step.before is None and step.after
-        }
-        count += len(fresh) > 1 and all(
-            any(parts[3:] in fresh for parts in state.about("refs", resource)) for resource in fresh
-        )
+        fresh: set[Parts] = {step.resource for step in steps if step.family == "tombstones" and step.before is None}
+        pairs = ((parts[3:], one) for one in fresh for parts in state.about("refs", one) if parts[3:] in fresh)
+        count += any((*source, *target) in _sources(state, source) for source, target in pairs)
     return count
+
+
+def _sources(state: State, resource: Parts) -> set[Parts]:
+    return {(*resource, *parts[3:]) for parts in state.about("refs", resource)}
 
 
 def _story(call: Call, one: Referral) -> str:
