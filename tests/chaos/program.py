@@ -27,6 +27,8 @@ import grpc
 KEPT = 12
 """How many it holds at most of its own."""
 AUDITED = 0.3
+IN_RINGS = 4
+"""How many of its albums may need each other."""
 FRESH_SECONDS = 4.0
 """How old what somebody offers may be: nobody goes on using what the dead left behind, or nothing would be swept."""
 CREATES = ["blobs"] * 5 + ["files"] * 4 + ["notes"] * 2 + ["rolls"] * 2 + ["teams"]
@@ -51,6 +53,8 @@ class Program:
         self.names = told["names"]
         self.ends = time.monotonic() + told["lasts"]
         self.mine: list[tuple[str, str, str]] = []
+        self.rings: set[str] = set()
+        """What it leaves to the collector: albums that need each other."""
         self.timed: list[tuple[str, str, str]] = []
         self.channel = grpc.insecure_channel(
             f"127.0.0.1:{self.ports['rolls']}", options=[("grpc.default_authority", "rolls.test")]
@@ -99,8 +103,8 @@ class Program:
         needs = self.random.sample(blobs, min(len(blobs), self.random.randrange(3)))
         other = self.random.choice(albums) if albums and self.random.random() < 0.5 else None
         made = self.put_album(f"{self.random.getrandbits(128):032x}", [*needs, *([other] if other else [])])
-        if made and other and self.random.random() < 0.6:
-            self.put_album(other[1], [made])
+        if made and other and len(self.rings) < IN_RINGS and self.put_album(other[1], [made]):
+            self.rings |= {made[1], other[1]}
 
     def put_album(self, identity: str, needs: list[tuple[str, str, str]]) -> tuple[str, str, str] | None:
         asked = time.monotonic()
@@ -142,9 +146,11 @@ class Program:
             self.note("missing", owner=owner, id=identity)
 
     def delete(self) -> None:
-        if not self.mine:
+        known = [one for one in self.mine if one[1] not in self.rings]
+        if not known:
             return
-        owner, identity, uid = self.mine.pop(self.random.randrange(len(self.mine)))
+        owner, identity, uid = self.random.choice(known)
+        self.mine.remove((owner, identity, uid))
         self.publish()
         self.note("lets-go", owner=owner, id=identity, uid=uid)
         self.call(owner, "DELETE", f"/v1/{owner}/{quote(identity, safe='')}", {"If-Match": f'"{uid}"'})

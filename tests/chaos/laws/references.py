@@ -32,11 +32,11 @@ def what_is_needed_stays(history: History) -> Judgement:
         for one in needs.get((call.owner, call.id), ()):
             if one.told >= sweep.prepared.earliest:
                 continue
-            if (one.owner, one.id) in leads and _leads(leads, (call.owner, call.id), (one.owner, one.id)):
+            left = gone.get((one.owner, one.id, one.uid), float("inf"))
+            if left > call.answered and _leads(leads, (call.owner, call.id), (one.owner, one.id)):
                 rings += 1
                 said.facts += 1
                 continue  # each is needed by the other; whether all of it was unheld is S4's business
-            left = gone.get((one.owner, one.id, one.uid), float("inf"))
             said.expect(left <= call.answered, _story(call, one))
     said.remarks.append(f"{rings} deletes were of members of a ring; {_rings(history)} rings were condemned")
     return said
