@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.history import Belief, Life, Told
+from tests.chaos.history import Belief, Life, Referral, Told
 
 Line = Mapping[str, Any]
 Name = tuple[str, str, str]
@@ -26,6 +26,17 @@ def told_of(program: str, lines: Iterable[Line]) -> list[Told]:
         for line in lines
         if line["event"] == "told"
     ]
+
+
+def referrals_of(program: str, lines: Iterable[Line]) -> list[Referral]:
+    """Every answer that told it what something needs."""
+    return [
+        Referral(
+            program, line["owner"], line["id"], line["uid"], tuple(line["refers"]), line["asked"], line["told"]
+        )
+        for line in lines
+        if line["event"] == "refers" and line["refers"]
+    ]  # fmt: skip
 
 
 def life_of(life: Life, lines: Iterable[Line]) -> Life:

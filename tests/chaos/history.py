@@ -18,6 +18,10 @@ COLLECTOR = "collector"
 OTHER_COLLECTOR = "collector:other"
 """That of the second tenant, by the credentials it shows."""
 STRANGER = "stranger"
+STALL = "stall"
+"""The kind of a fault that nobody made: the machine stood still."""
+STRAY = "stray"
+"""It carries our label, and no sidecar saw it being made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,11 @@ class Call:
     """One request as its owner saw it. ``who``: ``collector``, ``program:<name>`` or ``stranger``.
 
     ``uid`` is the incarnation that was there (or came to be; of a delete, the one that it could hit), ``effect`` what
-    became of it: ``created``, ``removed`` or nothing. ``copy_of``: the owner itself carried out an earlier request once
-    more. ``revision``: what etcd said *after* the arrival when asked for its newest one; 0 if it did not answer.
-    ``status`` 0: never answered. ``lied``: the answer was not true. ``caller``: the control plane whose connection it
-    came by; empty where nobody can tell.
+    became of it: ``created``, ``removed`` or nothing. ``method`` is HTTP's, or ``VERIFY`` (``effect``: ``in-use``,
+    ``not-in-use``), ``CONDEMN``, ``RESTORE``, ``LIST`` (``effect``: ``listed`` after the last page). ``copy_of``: the
+    owner itself carried out an earlier request once more. ``revision``: what etcd said *after* the arrival when asked
+    for its newest one; 0 if it did not answer. ``status`` 0: never answered. ``lied``: the answer was not true.
+    ``caller``: the control plane whose connection it came by; empty where nobody can tell.
     """
 
     owner: str
@@ -58,6 +63,29 @@ class Call:
     revision: int = 0
     lied: bool = False
     caller: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Until when an owner says that an incarnation is in use, whoever asks. It never is again after that."""
+
+    owner: str
+    id: str
+    uid: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Referral:
+    """A program was told that this incarnation needs others: ``refers`` are their owners and ids, ``owner/id``."""
+
+    program: str
+    owner: str
+    id: str
+    uid: str
+    refers: tuple[str, ...]
+    asked: float
+    told: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +193,8 @@ class History:
     """Calls of the second tenant."""
     beliefs: list[Belief] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
+    usages: list[Usage] = field(default_factory=list)
+    referrals: list[Referral] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     ending: Ending = field(default_factory=Ending)
@@ -175,6 +205,7 @@ class History:
 
 _LISTS: dict[str, type] = {
     "events": Event, "calls": Call, "others": Call, "beliefs": Belief, "told": Told, "lives": Life, "faults": Fault,
+    "usages": Usage, "referrals": Referral,
 }  # fmt: skip
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tests.chaos.history import COLLECTOR, History
+from tests.chaos.history import COLLECTOR, STALL, History
 
 
 @dataclass(slots=True)
@@ -47,6 +48,12 @@ def why_invalid(history: History) -> list[str]:
     reasons = list(history.gaps)
     if not any(fault.took_effect for fault in history.faults):
         reasons.append("no fault took effect")
+    tried = Counter(fault.kind for fault in history.faults if fault.kind != STALL)
+    took = {fault.kind for fault in history.faults if fault.took_effect}
+    idle = (
+        f"{kind} never took effect, tried {count} times" for kind, count in sorted(tried.items()) if kind not in took
+    )
+    reasons += idle
     if not history.told:
         reasons.append("no program was ever told that it created something")
     if not any(call.who == COLLECTOR and call.effect == "removed" for call in history.calls):

@@ -1,7 +1,8 @@
 """Chooses faults by a seed, lane by lane, does them to the world, and heals it afterwards.
 
 Each lane goes through all its kinds in a shuffled order before it repeats one, so that a long run meets every kind many
-times. The seed decides kinds, targets and durations; what it cannot decide is when the world's own steps fall.
+times; what took no effect is tried again. The seed decides kinds, targets and durations; what it cannot decide is when
+the world's own steps fall.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from tests.chaos.world import World
 
 PAUSES = {Lane.STORE: (5.0, 12.0), Lane.PARTS: (1.0, 3.0)}
 """Seconds between faults. Without any peace in etcd nothing is ever condemned, and nothing proven."""
-FAULT_SECONDS = 120.0
+FAULT_SECONDS = 150.0
 """Longer than any fault may take."""
+TRIES = 3
+"""Of a fault that had nothing to bite on. One that never took effect makes the run invalid."""
 SLACK_SECONDS = 3.0
 """What a busy machine may add to a promise."""
 Say = Callable[[str], None]
@@ -51,17 +54,24 @@ class Nemesis:
             await asyncio.sleep(random.uniform(*PAUSES[lane]))
             if time.monotonic() >= until:
                 return
-            began = time.monotonic()
-            try:
-                async with asyncio.timeout(FAULT_SECONDS):
-                    fault = await KINDS[kind].do(self._world, random)
-            except TROUBLE as error:
-                fault = Fault(kind, began, time.monotonic(), False, {"error": f"it came to no end: {error!r}"}, ("*",))
-            self.faults.append(fault)
-            self._say(
-                f"{kind}: {'took effect' if fault.took_effect else 'NO EFFECT'} in "
-                f"{fault.ended - fault.began:.1f} s {fault.evidence}"
-            )
+            for _ in range(TRIES):
+                if (await self._do(kind, random)).took_effect:
+                    break
+                await asyncio.sleep(random.uniform(*PAUSES[lane]))
+
+    async def _do(self, kind: str, random: Random) -> Fault:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(FAULT_SECONDS):
+                fault = await KINDS[kind].do(self._world, random)
+        except TROUBLE as error:
+            fault = Fault(kind, began, time.monotonic(), False, {"error": f"it came to no end: {error!r}"}, ("*",))
+        self.faults.append(fault)
+        self._say(
+            f"{kind}: {'took effect' if fault.took_effect else 'NO EFFECT'} in "
+            f"{fault.ended - fault.began:.1f} s {fault.evidence}"
+        )
+        return fault
 
 
 def _bags(kinds: list[str], random: Random, rounds: int | None) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""Two owners with a ledger, and moods: slow, lying, failing, forgetful, or repeating a delete long after.
+"""Owners with a ledger, and moods: slow, lying, failing, forgetful, or repeating a delete long after.
 
 ``blobs`` gives ids that are never used again: ``POST /v1/blobs``. ``files`` are named by their creators, and names come
 again: ``PUT /v1/files/<name>`` (409 if it is there), and a delete with ``If-Match`` hits that incarnation only. Moods
 change what the *collector* meets; programs are served well, except that creations may be cut off. Every request is
-written down with what it did. Nothing of the product is imported here.
+written down with what it did. Owners that can be asked more are in ``deeds``, ``crates``, ``albums`` and ``rolls``.
+Nothing of the product is imported here.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Mood(StrEnum):
     """The connection is reset, before or after it was carried out."""
     CUTS_CREATIONS = "cuts-creations"
     """Programs' creations are carried out and never answered."""
+    EVASIVE = "evasive"
+    """Questions, notices and listings are answered with errors, nonsense, half of the truth, or not at all."""
 
 
 @dataclass(slots=True)
@@ -91,13 +94,17 @@ class Owner:
 
     async def start(self) -> None:
         app = web.Application()
-        path = f"/v1/{self.name}"
-        app.add_routes([web.post(path, self._create), web.put(path + "/{id}", self._create)])
-        app.add_routes([web.get(path + "/{id}", self._read), web.delete(path + "/{id}", self._delete)])
+        app.add_routes(self.routes(f"/v1/{self.name}"))
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, HOST, self.port).start()
         self.port = self._runner.addresses[0][1]
+
+    def routes(self, path: str) -> list[web.RouteDef]:
+        return [
+            web.post(path, self._create), web.put(path + "/{id}", self._create),
+            web.get(path + "/{id}", self._read), web.delete(path + "/{id}", self._delete),
+        ]  # fmt: skip
 
     async def stop(self) -> None:
         for task in self._later:
@@ -108,13 +115,13 @@ class Owner:
     def feel(self, mood: Mood) -> None:
         self.mood, self.moody = mood, 0
 
-    def add_stranger(self, identity: str) -> None:
+    def add_stranger(self, identity: str, who: str = STRANGER) -> None:
         """Made past every sidecar."""
         if identity in self.things:
             return
         now, uid = time.monotonic(), uuid4().hex
-        self.things[identity] = Thing(uid, STRANGER)
-        self.ledger.append(Call(self.name, identity, "PUT", STRANGER, self._number(), now, now, 201, uid, "created"))
+        self.things[identity] = Thing(uid, who)
+        self.ledger.append(Call(self.name, identity, "PUT", who, self._number(), now, now, 201, uid, "created"))
 
     def contents(self) -> list[Leftover]:
         return [Leftover(self.name, identity, thing.uid, thing.who) for identity, thing in self.things.items()]
@@ -128,10 +135,18 @@ class Owner:
             return self._answer(arrival, 409)
         thing = self.things[identity] = Thing(uuid4().hex, arrival.who, request.headers.get("Idempotency-Key", ""))
         arrival.uid = thing.uid
+        self.on_made(arrival.id, thing)
         if self.mood is Mood.CUTS_CREATIONS and self.random.random() < 0.5:
             self.moody += 1
             return self._cut(request, arrival, "created")
         return self._answer(arrival, 201, "created")
+
+    def on_made(self, identity: str, thing: Thing) -> None:
+        """Something came to be."""
+
+    def shown(self, identity: str) -> dict[str, object]:
+        """What an answer tells of it besides."""
+        return {}
 
     async def _read(self, request: web.Request) -> web.StreamResponse:
         arrival = self._arrival(request, request.match_info["id"])
@@ -151,7 +166,7 @@ class Owner:
         if arrival.who != COLLECTOR:
             return self._answer(arrival, *self._remove(arrival.id, match))
         arrival.revision = await self.look()
-        if self.mood is Mood.FINE:
+        if self.mood in {Mood.FINE, Mood.EVASIVE}:
             return self._answer(arrival, *self._remove(arrival.id, match))
         self.moody += 1
         return await self._in_mood(request, arrival, match)
@@ -230,7 +245,8 @@ class Owner:
         if status in {200, 201}:
             headers["ETag"] = f'"{arrival.uid}"'
         thing = self.things.get(arrival.id)
-        shown = {"id": arrival.id, "uid": arrival.uid, "key": thing.key if thing else ""}
+        shown: dict[str, object] = {"id": arrival.id, "uid": arrival.uid, "key": thing.key if thing else ""}
+        shown.update(self.shown(arrival.id))
         return web.json_response(shown, status=status, headers=headers)
 
     def _cut(self, request: web.Request, arrival: _Arrival, effect: str) -> web.StreamResponse:

@@ -20,8 +20,14 @@ from tests.chaos.wires import Mode, Wire
 PROGRAM = Path(__file__).with_name("program.py")
 SERVICE = "crowd"
 READY_SECONDS = 30.0
-SCAN_SECONDS = 20.0
+SCAN_SECONDS = 10.0
 """Between two scans of a control plane."""
+WITHOUT_BRAKE = "{fraction: 1}"
+"""It would trip at every other fault of a run whose holders are so few."""
+WITH_BRAKE = "{fraction: 0.15, count: 10, window: 30s}"
+"""As in production, for so few."""
+CYCLE_SECONDS = 4.0
+"""Between two searches for cycles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +90,25 @@ class Plane(Wired):
     ) -> None:
         super().__init__(members, ports)
         self.name, self.port = name, ports.next()
-        folder = settings.folder
-        config = folder / f"{name}.yaml"
-        config.write_text(f"""
+        self._settings, self._config = settings, settings.folder / f"{name}.yaml"
+        self.configure(WITHOUT_BRAKE)
+        command = [str(SCRIPTS / "leasehold-control-plane"), "--config", str(self._config)]
+        self.child = Child(name, command, settings.folder, env)
+
+    def configure(self, brake: str) -> None:
+        """From its next start on: when its brake trips by itself."""
+        settings = self._settings
+        self._config.write_text(f"""
 tenant: {settings.tenant}
-replica: {name}
+replica: {self.name}
 etcd: {{endpoints: {self.endpoints}, deadline: 3s}}
-rules: {{file: {folder / "rules.yaml"}}}
+rules: {{file: {settings.folder / "rules.yaml"}}}
 lease: {{ttl: {settings.leader_ttl}s}}
 scan_interval: {SCAN_SECONDS:g}s
-brake: {{fraction: 1}}
+cycle_interval: {CYCLE_SECONDS:g}s
+brake: {brake}
 http: {{listen: "{HOST}:{self.port}"}}
 """)
-        self.child = Child(name, [str(SCRIPTS / "leasehold-control-plane"), "--config", str(config)], folder, env)
 
     async def status(self) -> dict[str, Any]:
         return (await ask(f"http://{HOST}:{self.port}/v1/status"))[1]

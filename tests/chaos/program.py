@@ -27,10 +27,16 @@ import grpc
 KEPT = 12
 """How many it holds at most of its own."""
 AUDITED = 0.3
+IN_RINGS = 4
+"""How many of its albums may need each other."""
+FRESH_SECONDS = 4.0
+"""How old what somebody offers may be: nobody goes on using what the dead left behind, or nothing would be swept."""
+CREATES = ["blobs"] * 5 + ["files"] * 4 + ["notes"] * 2 + ["rolls"] * 2 + ["teams"]
+CREATES += ["deeds"] * 3 + ["crates"] * 2 + ["albums"] * 3
 TIMED_KEPT = 6
 """Of what ends by itself: how much it still uses now and then."""
 HOLDERS = {"blobs": "%40{name}~", "files": "%40{name}~", "notes": "/crowd%21", "teams": "/crowd"}
-HOLDERS["rolls"] = HOLDERS["blobs"]
+HOLDERS |= dict.fromkeys(("rolls", "deeds", "crates", "albums"), HOLDERS["blobs"])
 """How the key of a hold ends that keeps something of this owner: a process's, a timer's, a service's."""
 ROLLS = "/rolls.v1.Rolls/"
 TROUBLE = (grpc.RpcError, OSError, http.client.HTTPException, ValueError)
@@ -47,6 +53,8 @@ class Program:
         self.names = told["names"]
         self.ends = time.monotonic() + told["lasts"]
         self.mine: list[tuple[str, str, str]] = []
+        self.rings: set[str] = set()
+        """What it leaves to the collector: albums that need each other."""
         self.timed: list[tuple[str, str, str]] = []
         self.channel = grpc.insecure_channel(
             f"127.0.0.1:{self.ports['rolls']}", options=[("grpc.default_authority", "rolls.test")]
@@ -70,7 +78,10 @@ class Program:
             self.delete()
             return
         asked = time.monotonic()
-        owner = self.random.choice(["blobs"] * 5 + ["files"] * 4 + ["notes"] * 2 + ["rolls"] * 2 + ["teams"])
+        owner = self.random.choice(CREATES)
+        if owner == "albums":
+            self.compile()
+            return
         if owner == "files":
             answer = self.call("files", "PUT", f"/v1/files/{quote(self.random.choice(self.names), safe='')}")
         else:
@@ -85,6 +96,32 @@ class Program:
             self.told("created", owner, answer, asked, told)
             self.publish()
 
+    def compile(self) -> None:
+        """An album of blobs of ours; sometimes of another album, and sometimes that one is made to need the new one."""
+        blobs = [one for one in self.mine if one[0] == "blobs"]
+        albums = [one for one in self.mine if one[0] == "albums"]
+        needs = self.random.sample(blobs, min(len(blobs), self.random.randrange(3)))
+        other = self.random.choice(albums) if albums and self.random.random() < 0.5 else None
+        made = self.put_album(f"{self.random.getrandbits(128):032x}", [*needs, *([other] if other else [])])
+        if made and other and len(self.rings) < IN_RINGS and self.put_album(other[1], [made]):
+            self.rings |= {made[1], other[1]}
+
+    def put_album(self, identity: str, needs: list[tuple[str, str, str]]) -> tuple[str, str, str] | None:
+        asked = time.monotonic()
+        body = {owner: [one[1] for one in needs if one[0] == owner] for owner in ("blobs", "albums")}
+        answer = self.call("albums", "PUT", f"/v1/albums/{identity}", body=json.dumps(body).encode())
+        told = time.monotonic()
+        if not answer or answer["status"] not in {200, 201}:
+            return None
+        made = ("albums", answer["id"], answer["uid"])
+        if answer["status"] == 201:
+            self.mine.append(made)
+            self.told("created", "albums", answer, asked, told)
+            self.publish()
+        refers = [f"{owner}/{one}" for owner, one, _ in needs]
+        self.note("refers", owner="albums", id=made[1], uid=made[2], refers=refers, asked=asked, told=told)
+        return made
+
     def use(self) -> None:
         known = [*(one for one in self.mine if one[0] != "teams"), *self.timed]
         if known:
@@ -92,7 +129,8 @@ class Program:
 
     def share(self) -> None:
         """Use what somebody else made."""
-        others = [path for path in self.board.glob("*.json") if path.stem != self.name]
+        fresh = time.time() - FRESH_SECONDS
+        others = [path for path in self.board.glob("*.json") if path.stem != self.name and _written(path) > fresh]
         if others:
             offered = json.loads(self.random.choice(others).read_text())
             if offered:
@@ -108,16 +146,20 @@ class Program:
             self.note("missing", owner=owner, id=identity)
 
     def delete(self) -> None:
-        if not self.mine:
+        known = [one for one in self.mine if one[1] not in self.rings]
+        if not known:
             return
-        owner, identity, uid = self.mine.pop(self.random.randrange(len(self.mine)))
+        owner, identity, uid = self.random.choice(known)
+        self.mine.remove((owner, identity, uid))
         self.publish()
         self.note("lets-go", owner=owner, id=identity, uid=uid)
         self.call(owner, "DELETE", f"/v1/{owner}/{quote(identity, safe='')}", {"If-Match": f'"{uid}"'})
 
     # --- how ------------------------------------------------------------------------------------------------------
 
-    def call(self, owner: str, method: str, path: str, headers: dict[str, str] | None = None) -> dict[str, Any] | None:
+    def call(
+        self, owner: str, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> dict[str, Any] | None:
         if owner == "rolls":
             return self.call_by_grpc({"POST": "Create", "GET": "Get", "DELETE": "Delete"}[method], path)
         connection = self.connections.get(owner)
@@ -126,15 +168,15 @@ class Program:
             self.connections[owner] = connection
         try:
             sent = {"Host": f"{owner}.test", "X-Program": self.name, **(headers or {})}
-            connection.request(method, path, b"" if method in {"POST", "PUT"} else None, sent)
+            connection.request(method, path, body if method in {"POST", "PUT"} else None, sent)
             answer = connection.getresponse()
-            body = answer.read()
+            said = answer.read()
         except TROUBLE as error:
             connection.close()
             del self.connections[owner]
             self.note("trouble", owner=owner, method=method, path=path, error=repr(error))
             return None
-        found = json.loads(body) if body.startswith(b"{") else {}
+        found = json.loads(said) if said.startswith(b"{") else {}
         return {"status": answer.status, "id": found.get("id", ""), "uid": found.get("uid", "")}
 
     def call_by_grpc(self, method: str, path: str) -> dict[str, Any] | None:
@@ -190,6 +232,13 @@ class Program:
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         self.ended = True
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _get(key: str, end: str = "") -> dict[str, Any]:

@@ -8,10 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.history import COLLECTOR, History
+from tests.chaos.history import COLLECTOR, STALL, Fault, History
 from tests.chaos.judgement import Judgement, Result, result_of, why_invalid
 from tests.chaos.laws import judge
 from tests.chaos.world import World
+
+EVIDENCE_LENGTH = 100
 
 
 def judged(history: History) -> tuple[list[Judgement], Result]:
@@ -68,15 +70,24 @@ def _machine(history: History, judgements: list[Judgement], result: Result) -> d
     }
 
 
+def _shown(fault: Fault | None) -> str:
+    """What the last one that took effect showed."""
+    if fault is None:
+        return ""
+    shown = ", ".join(f"{name} {value}" for name, value in fault.evidence.items() if name not in {"lost", "error"})
+    return shown if len(shown) <= EVIDENCE_LENGTH else shown[:EVIDENCE_LENGTH] + " ..."
+
+
 def _text(history: History, judgements: list[Judgement], result: Result) -> str:
     lines = [f"chaos, seed {history.terms.seed}: {result.upper()}", ""]
     lines += [f"  invalid: {why}" for why in why_invalid(history)]
     lines += ["operations"]
     lines += [f"  {count:7d}  {what}" for what, count in sorted(operations(history).items())]
     lines += ["", "faults (that took effect, of all)"]
-    done = Counter(fault.kind for fault in history.faults if fault.kind != "stall")
+    done = Counter(fault.kind for fault in history.faults if fault.kind != STALL)
     took = Counter(fault.kind for fault in history.faults if fault.took_effect)
-    lines += [f"  {took[kind]:3d} of {done[kind]:3d}  {kind}" for kind in sorted(done)]
+    last = {fault.kind: fault for fault in history.faults if fault.took_effect}
+    lines += [f"  {took[kind]:3d} of {done[kind]:3d}  {kind:24s}{_shown(last.get(kind))}" for kind in sorted(done)]
     freezes = [one.evidence for one in history.faults if one.took_effect and "live_leases_revoked" in one.evidence]
     revoked = [one["live_leases_revoked"] for one in freezes if one["live_leases_revoked"]]
     if freezes:
@@ -88,7 +99,7 @@ def _text(history: History, judgements: list[Judgement], result: Result) -> str:
     )
     if modes:
         lines.append("  wires: " + ", ".join(f"{count} x {mode}" for mode, count in sorted(modes.items())))
-    stalls = [fault.ended - fault.began for fault in history.faults if fault.kind == "stall"]
+    stalls = [fault.ended - fault.began for fault in history.faults if fault.kind == STALL]
     if stalls:
         lines.append(f"  the machine itself stood still {len(stalls)} times, up to {max(stalls):.1f} s")
     lines += ["", "laws"]

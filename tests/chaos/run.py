@@ -17,15 +17,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random, SystemRandom
 
-from tests.chaos.beliefs import Promises, beliefs_of, life_of, told_of
+from tests.chaos.beliefs import Promises, beliefs_of, life_of, referrals_of, told_of
 from tests.chaos.faults import KINDS
 from tests.chaos.history import OTHER_COLLECTOR, Ending, History, Terms, load, read_lines, save
 from tests.chaos.judgement import EXIT_CODES, Result
 from tests.chaos.nemesis import Nemesis, Say, abandon, attachment, heal, settle
 from tests.chaos.parts import Settings
 from tests.chaos.report import counts, judged, write
-from tests.chaos.world import NAMES, World, nothing_left
+from tests.chaos.world import NAMES, World, faketime, nothing_left
 
+CLOCKS = "shift-wall-clock"
 QUEUE_SECONDS = 60.0
 """What the queue, a warm-up, a fail-over, and the longer TTL of services and timers may add to TTL + 2G at the end."""
 
@@ -103,12 +104,14 @@ def _gather(world: World, plan: Plan, history: History) -> None:
     calls = sorted((call for owner in world.owners.values() for call in owner.ledger), key=lambda call: call.arrived)
     history.calls = [call for call in calls if not _is_other(call.who)]
     history.others = [call for call in calls if _is_other(call.who)]
+    history.usages = world.deeds.usages
     lives = [(pair, list(read_lines(pair.log))) for pair in world.crowd.pairs]
     history.lives = [life_of(pair.life, lines) for pair, lines in lives]
     ends = max((life.ended for life in history.lives), default=0.0)
     promises = Promises(plan.idle, {"notes": world.settings.timer}, frozenset({"teams"}), ends)
     for life, (pair, lines) in zip(history.lives, lives, strict=True):
         history.told += told_of(pair.name, lines)
+        history.referrals += referrals_of(pair.name, lines)
         history.beliefs += beliefs_of(life, lines, promises)
 
 
@@ -141,6 +144,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = Plan(seed, options.minutes * 60, pairs=options.pairs)
     if options.faults:
         plan = replace(plan, kinds=tuple(options.faults.split(",")))
+    if faketime() is None and CLOCKS in plan.kinds:
+        print(f"{CLOCKS} is left out: libfaketime is not here (Debian: apt-get install faketime)")
+        plan = replace(plan, kinds=tuple(kind for kind in plan.kinds if kind != CLOCKS))
     print(f"seed {seed}, {options.minutes:g} minutes, everything in {folder}", flush=True)
     return EXIT_CODES[run(plan, folder, narrator())]
 

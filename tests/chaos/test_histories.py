@@ -21,7 +21,16 @@ def test_a_run_in_which_no_fault_took_effect_is_invalid() -> None:
     history = lawful().history
     history.faults = [replace(fault, took_effect=False) for fault in history.faults]
     assert result_of(history, judge(history)) is Result.INVALID
-    assert why_invalid(history) == ["no fault took effect"]
+    assert why_invalid(history) == ["no fault took effect", "crash-program never took effect, tried 1 times"]
+
+
+def test_a_run_in_which_one_kind_of_fault_never_took_effect_is_invalid() -> None:
+    history = lawful().history
+    idle = Fault("freeze-plane", 101.0, 102.0, False, {})
+    history.faults += [idle, replace(idle, began=103.0, ended=104.0)]
+    assert result_of(history, judge(history)) is Result.INVALID
+    history.faults.append(replace(idle, took_effect=True))
+    assert result_of(history, judge(history)) is Result.HOLDS
 
 
 def test_a_run_whose_witness_missed_something_is_invalid_whatever_was_found() -> None:

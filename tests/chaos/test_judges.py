@@ -30,7 +30,9 @@ def test_a_lawful_history_is_not_condemned_and_every_law_is_judged() -> None:
     history.ending = replace(history.ending, attached_revision=4, living=("p1",))
     judgements = judge(history)
     assert [one.violations for one in judgements if one.violations] == []
-    assert [one.law for one in judgements if not one.facts] == ["S10", "L2", "L5"], "which need more than that"
+    assert [one.law for one in judgements if not one.facts] == ["R", "V", "N", "I", "S10", "L2", "L5"], (
+        "which need more than that"
+    )
     assert result_of(history, judgements) is Result.HOLDS
 
 

@@ -11,16 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+from tests.chaos.albums import Albums
 from tests.chaos.cluster import Cluster
+from tests.chaos.crates import Crates
 from tests.chaos.crowd import Crowd
+from tests.chaos.deeds import Deeds
 from tests.chaos.gateway import TROUBLE
-from tests.chaos.history import Fault
-from tests.chaos.owners import TIMEOUT_SECONDS, Owner
+from tests.chaos.history import STALL, Fault
+from tests.chaos.owners import Owner
+from tests.chaos.paperwork import write_rules
 from tests.chaos.parts import Pair, Plane, Settings
 from tests.chaos.processes import HOST, SCRIPTS, Child, Ports
-from tests.chaos.rolls import GrpcOwner, descriptor_set
+from tests.chaos.rolls import GrpcOwner
 from tests.chaos.wires import Wire, owner_of_port
 from tests.chaos.witness import Witness
 
@@ -32,6 +36,9 @@ OTHER_LASTS_SECONDS = 20.0
 HOUSEKEEPING_SECONDS = 60.0
 KEPT_REVISIONS = 2000
 FAKETIME = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
+
+
+_O = TypeVar("_O", bound=Owner)
 
 
 class World:
@@ -50,8 +57,10 @@ class World:
             name: Owner(name, named, self._look, Random(random.random()), port=self.ports.next())
             for name, named in (("blobs", False), ("files", True), ("notes", False), ("teams", False))
         }
-        rolls = GrpcOwner("rolls", False, self._look, Random(random.random()), port=self.ports.next())
-        self.owners["rolls"] = rolls
+        self.owners["rolls"] = self._new_owner(GrpcOwner, "rolls")
+        self.owners["deeds"] = self.deeds = self._new_owner(Deeds, "deeds")
+        self.owners["crates"] = self.crates = self._new_owner(Crates, "crates")
+        self.owners["albums"] = self._new_owner(Albums, "albums")
         self.to_owners = {name: Wire(owner.port, self.ports.next()) for name, owner in self.owners.items()}
         for name, wire in self.to_owners.items():
             wire.names, self.owners[name].callers = self._plane_of, wire.callers
@@ -82,8 +91,9 @@ class World:
         await self._stop()
 
     async def _start(self) -> None:
-        self._write_rules(self.settings, "yes")
-        self._write_rules(self.other, "other")
+        ways = {name: f"{HOST}:{wire.port}" for name, wire in self.to_owners.items()}
+        write_rules(self.settings, "yes", ways)
+        write_rules(self.other, "other", ways)
         await self.cluster.start()
         self._spawn(self.witness.run())
         await self._plant_what_cannot_be_read()
@@ -171,6 +181,9 @@ class World:
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
+    def _new_owner(self, kind: type[_O], name: str) -> _O:
+        return kind(name, False, self._look, Random(self.random.random()), port=self.ports.next())
+
     def _new_pair(self, name: str) -> Pair:
         return self._pair(name, self.settings)
 
@@ -199,7 +212,7 @@ class World:
             await asyncio.sleep(0.1)
             now = time.monotonic()
             if now - before > STALL_SECONDS:
-                self.stalls.append(Fault("stall", before, now, False, {"seconds": round(now - before, 2)}, ("*",)))
+                self.stalls.append(Fault(STALL, before, now, False, {"seconds": round(now - before, 2)}, ("*",)))
             before = now
 
     async def _raise_the_fallen(self) -> None:
@@ -222,19 +235,6 @@ class World:
             if revision > 0:
                 with contextlib.suppress(*TROUBLE):
                     await self.gateway.ask_any("kv/compaction", {"revision": str(revision)}, within=5.0)
-
-    def _write_rules(self, settings: Settings, credentials: str) -> None:
-        text = _OWNERS.format(
-            timeout=TIMEOUT_SECONDS, credentials=credentials, schema=settings.folder / "rolls.pb",
-            **{name: f"{HOST}:{wire.port}" for name, wire in self.to_owners.items()},
-        )  # fmt: skip
-        for owner, rules in _RULES.items():
-            text += rules.format(
-                owner=owner, type=owner[:-1], grace=settings.grace, hold=settings.hold_deadline, idle=settings.idle,
-                timer=settings.timer,
-            )  # fmt: skip
-        (settings.folder / "rules.yaml").write_text(text)
-        (settings.folder / "rolls.pb").write_bytes(descriptor_set())
 
     async def _plant_what_cannot_be_read(self) -> None:
         """Records that nobody can read stand there all the while, and must not disturb the others (L5)."""
@@ -268,82 +268,6 @@ def nothing_left(world: World) -> Iterator[None]:
         raise AssertionError(f"still running: {left}")
 
 
-_OWNERS = """
-owners:
-  - name: blobs
-    hosts: ["blobs.test"]
-    endpoint: http://{blobs}
-    headers: {{X-Collector: "{credentials}"}}
-    delete: {{path: "/v1/blobs/{{id}}", precondition: never-reused}}
-    read: {{path: "/v1/blobs/{{id}}"}}
-    limits: {{timeout: {timeout}s}}
-  - name: files
-    hosts: ["files.test"]
-    endpoint: http://{files}
-    headers: {{X-Collector: "{credentials}"}}
-    delete: {{path: "/v1/files/{{id}}", precondition: if-match}}
-    read: {{path: "/v1/files/{{id}}", incarnation: {{json: uid}}}}
-    lookup: {{path: "/v1/files/{{id}}", key: {{json: key}}, incarnation: {{json: uid}}, after: 5s}}
-    limits: {{timeout: {timeout}s}}
-  - name: notes
-    hosts: ["notes.test"]
-    endpoint: http://{notes}
-    headers: {{X-Collector: "{credentials}"}}
-    delete: {{path: "/v1/notes/{{id}}", precondition: never-reused}}
-    limits: {{timeout: {timeout}s}}
-  - name: teams
-    hosts: ["teams.test"]
-    endpoint: http://{teams}
-    headers: {{X-Collector: "{credentials}"}}
-    delete: {{path: "/v1/teams/{{id}}", precondition: never-reused}}
-    limits: {{timeout: {timeout}s}}
-  - name: rolls
-    hosts: ["rolls.test"]
-    endpoint: http://{rolls}
-    headers: {{X-Collector: "{credentials}"}}
-    descriptor_set: {schema}
-    delete: {{grpc: {{service: rolls.v1.Rolls, method: Delete, request: {{id: "{{id}}"}}}}, precondition: never-reused}}
-    read: {{grpc: {{service: rolls.v1.Rolls, method: Get, request: {{id: "{{id}}"}}}},
-            incarnation: {{grpc: {{field: uid}}}}}}
-    limits: {{timeout: {timeout}s}}
-rules:
-"""
-_BY_POST = """
-  - {{name: create-{owner}, owner: {owner}, type: {type}, on: create, mode: sweep, grace: {grace}s,
-     match: {{method: POST, path: "/v1/{owner}", status: [201]}}, id: {{json: id}}, incarnation: {{json: uid}},
-     hold_deadline: {hold}s, """
-_BY_PUT = """
-  - {{name: create-{owner}, owner: {owner}, type: {type}, on: create, held_by: process, mode: sweep, grace: {grace}s,
-     match: {{method: PUT, path: "/v1/{owner}/{{id}}", status: [201]}}, id: {{path: id}}, incarnation: {{json: uid}},
-     hold_deadline: {hold}s, commit: before-request, on_unavailable: reject,
-     idempotency_key: {{header: Idempotency-Key}}}}
-"""
-_USE = """
-  - {{name: use-{owner}, owner: {owner}, type: {type}, on: use, hold_deadline: {hold}s,
-     match: {{method: GET, path: "/v1/{owner}/{{id}}", status: [200]}}, id: {{path: id}}, """
-_DELETE = """
-  - {{name: delete-{owner}, owner: {owner}, type: {type}, on: delete,
-     match: {{method: DELETE, path: "/v1/{owner}/{{id}}", status: [200, 204, 404]}}, id: {{path: id}}}}
-"""
-_BY_GRPC = """
-  - {{name: create-{owner}, owner: {owner}, type: {type}, on: create, held_by: process, mode: sweep, grace: {grace}s,
-     match: {{grpc: {{service: rolls.v1.Rolls, method: Create}}}}, id: {{grpc: {{field: id}}}},
-     incarnation: {{grpc: {{field: uid}}}}, hold_deadline: {hold}s}}
-  - {{name: use-{owner}, owner: {owner}, type: {type}, on: use, held_by: process, idle_release: {idle}s,
-     match: {{grpc: {{service: rolls.v1.Rolls, method: Get}}}}, id: {{grpc: {{field: id, from: request}}}},
-     hold_deadline: {hold}s}}
-  - {{name: delete-{owner}, owner: {owner}, type: {type}, on: delete,
-     match: {{grpc: {{service: rolls.v1.Rolls, method: Delete}}}}, id: {{grpc: {{field: id, from: request}}}}}}
-"""
-_BY_PROCESS, _WHILE_USED = "held_by: process}}", "held_by: process, idle_release: {idle}s}}"
-_BY_TIMER, _BY_SERVICE = "held_by: timer, ttl: {timer}s}}", "held_by: service}}"
-_RULES = {
-    "blobs": _BY_POST + _BY_PROCESS + _USE + _WHILE_USED + _DELETE,
-    "files": _BY_PUT + _USE + _WHILE_USED + _DELETE,
-    "notes": _BY_POST + _BY_TIMER + _USE + _BY_TIMER + _DELETE,
-    "rolls": _BY_GRPC,
-    "teams": _BY_POST + _BY_SERVICE + _DELETE,
-}
 NAMES = tuple(f"n{n}" for n in range(16))
 OTHER_NAMES = (
     "o1", "o2", "o3", "../../chaos/control/armed", "/leasehold/1/chaos/pins/files/file/n1", "..", "n1/n2", "o%2Fchaos",

@@ -184,10 +184,15 @@ class Inventories:
         return "compared"
 
     def _under_way(self, owner: Owner, kind: str) -> Iterator[UnderWay]:
-        """Intents that may yet be registered. A suspect's holder has ended: nobody will."""
-        for _, some in self._index.intents.by_holder():
+        """Intents that may yet be registered. A suspect's holder has ended: nobody will. Nor will anybody register what
+        cannot be read and has no holder any more; it would keep all that is found for ever."""
+        for holder, some in self._index.intents.by_holder():
+            found = self._index.holder(holder)
+            over = found is None or found.status == "ended" or not (found.beacon or found.roster)
             for intent in some.values():
                 record = intent.record
+                if record is None and over:
+                    continue
                 rule = self._index.policy.of_rule(record.rule).rule if record else None
                 if record is None or (not record.suspect and (rule is None or rule.owner == owner.name)):
                     named = record.resource[2] if record and record.resource else ""

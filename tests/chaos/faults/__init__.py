@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from tests.chaos.faults import outages, partitions, parts, store, trouble
+from tests.chaos.faults import masses, outages, partitions, parts, store, trouble
 from tests.chaos.faults.trouble import Done
 from tests.chaos.owners import Mood
 
@@ -42,6 +42,8 @@ KINDS: Mapping[str, Kind] = {
     "cut-sidecar-from-owner": Kind(Lane.PARTS, partitions.cut_sidecar_from_owner),
     "shift-wall-clock": Kind(Lane.PARTS, trouble.shift_wall_clock),
     "trip-brake": Kind(Lane.PARTS, trouble.trip_brake),
+    "lose-zone": Kind(Lane.PARTS, masses.lose_zone),
+    "leave-strays": Kind(Lane.PARTS, masses.leave_strays),
     **{f"owner-{mood}": Kind(Lane.PARTS, trouble.in_mood(mood)) for mood in Mood if mood is not Mood.FINE},
     "kill-etcd-leader": Kind(Lane.STORE, store.kill_leader),
     "freeze-etcd-leader": Kind(Lane.STORE, store.freeze_leader),

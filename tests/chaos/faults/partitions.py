@@ -79,7 +79,7 @@ async def lose_watch_events(world: World, random: Random) -> Fault:
 async def cut_plane_from_owner(world: World, random: Random) -> Fault:
     """Deletes under way are cut, held up or lose their answers."""
     watch = Stopwatch("cut-plane-from-owner")
-    name, mode = random.choice(["blobs", "files", "rolls"]), random.choice(MODES)
+    name, mode = random.choice(["blobs", "files", "rolls", "deeds"]), random.choice(MODES)
     watch.show(owner=name)
     if world.crowd.whole:
         await random.choice(world.crowd.whole).end_program("crash")  # so that there is something to delete

@@ -14,6 +14,9 @@ from tests.chaos.owners import Mood
 from tests.chaos.parts import Plane
 from tests.chaos.world import World, faketime
 
+MOODY = dict.fromkeys((Mood.LATE, Mood.REPEATS), ("files",)) | {Mood.EVASIVE: ("deeds", "crates")}
+"""Late deletes are of interest where names come again, evasions where something is asked."""
+MOODY |= dict.fromkeys((Mood.LIES_DELETED, Mood.LIES_ABSENT, Mood.CUTS_CREATIONS), ("blobs", "files"))
 PATIENCE_SECONDS = 40.0
 """How long a mood lasts at most. Meanwhile something has to be swept, whatever else is hurt."""
 Done = Callable[[World, Random], Awaitable[Fault]]
@@ -46,12 +49,9 @@ async def _shift(plane: Plane) -> float:
 
 
 async def trip_brake(world: World, random: Random) -> Fault:
-    """By the operator's command; sometimes a control plane dies meanwhile: who takes its shards must heed it, too.
-
-    A brake that trips by itself would be one more fault of this kind, and one more fact for the judge of S5.
-    """
+    """By the operator's command; sometimes a control plane dies meanwhile: who takes its shards must heed it, too."""
     watch = Stopwatch("trip-brake")
-    gone = await _operate(world, "trip", there=False)
+    gone = await operate(world, "trip", there=False)
     acting = [plane for plane in world.planes if plane.child.pid and world.shards_of(plane)]
     if acting and random.random() < 0.5:
         plane = random.choice(acting)
@@ -67,10 +67,10 @@ async def trip_brake(world: World, random: Random) -> Fault:
 
 async def arm(world: World) -> bool:
     """Until it is armed; ``False`` if it cannot be."""
-    return await _operate(world, "arm", there=True)
+    return await operate(world, "arm", there=True)
 
 
-async def _operate(world: World, verb: str, *, there: bool) -> bool:
+async def operate(world: World, verb: str, *, there: bool) -> bool:
     """The operator repeats what did not work; the witness tells whether it did."""
     armed = f"/leasehold/1/{world.settings.tenant}/control/armed"
     for _ in range(10):
@@ -88,9 +88,7 @@ def in_mood(mood: Mood) -> Done:
 
     async def do(world: World, random: Random) -> Fault:
         watch = Stopwatch(f"owner-{mood}")
-        # Late deletes are of interest where names come again.
-        named = mood in {Mood.LATE, Mood.REPEATS} or random.random() < 0.5
-        owner = world.owners["files" if named else "blobs"]
+        owner = world.owners[random.choice(MOODY.get(mood, ("blobs", "files", "deeds")))]
         pairs = world.crowd.whole
         if pairs and mood is not Mood.CUTS_CREATIONS:
             await random.choice(pairs).end_program("crash")  # so that there is something to delete

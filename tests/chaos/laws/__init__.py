@@ -6,7 +6,21 @@ from collections.abc import Callable
 
 from tests.chaos.history import History
 from tests.chaos.judgement import Judgement
-from tests.chaos.laws import authority, evidence, holding, liveness, missed, sharding, strangers, targets, tenants
+from tests.chaos.laws import (
+    asking,
+    authority,
+    evidence,
+    holding,
+    inventories,
+    liveness,
+    missed,
+    notices,
+    references,
+    sharding,
+    strangers,
+    targets,
+    tenants,
+)
 
 JUDGES: tuple[Callable[[History], Judgement], ...] = (
     liveness.nobody_falls,
@@ -19,6 +33,10 @@ JUDGES: tuple[Callable[[History], Judgement], ...] = (
     authority.present_facts,
     authority.the_brake,
     strangers.untouched,
+    references.what_is_needed_stays,
+    asking.the_owners_word,
+    notices.owners_are_told,
+    inventories.orphans,
     tenants.tenants_apart,
     evidence.told_is_durable,
     evidence.written_before_it_is_sent,

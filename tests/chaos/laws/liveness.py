@@ -3,7 +3,7 @@ vanished on the way is explained."""
 
 from __future__ import annotations
 
-from tests.chaos.history import STRANGER, Call, Event, History
+from tests.chaos.history import STRANGER, STRAY, Call, Event, History
 from tests.chaos.judgement import Judgement
 from tests.chaos.state import Parts, State, Step, instance_of
 
@@ -41,7 +41,7 @@ def creations_are_known(history: History) -> Judgement:
     told = {(one.owner, one.id, one.uid) for one in history.told if one.how == "created"}
     unknown = 0
     for call in history.calls:
-        if call.effect != "created" or call.who == STRANGER:
+        if call.effect != "created" or call.who in {STRANGER, STRAY}:
             continue
         name = call.owner, call.id, call.uid
         if name in recorded or name in removed:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from urllib.parse import quote
 from zlib import crc32
 
-from tests.chaos.history import COLLECTOR, Call, Fault, History
+from tests.chaos.history import COLLECTOR, STALL, Call, Fault, History
 from tests.chaos.judgement import Judgement
 from tests.chaos.state import Item, State, Step
 
@@ -70,7 +70,7 @@ def one_caller_at_a_time(history: History) -> Judgement:
         shard = shards.get(name)
         for call in calls:
             found = _flight(call, [one for one in tenures if one.shard == shard and one.replica == call.caller])
-            delayed = _is_held_up(call, history.faults)
+            delayed = is_held_up(call, history.faults)
             said.expect(
                 found is not None and found <= (HELD_UP_SECONDS if delayed else FLIGHT_SECONDS),
                 f"{'/'.join(name)}: {call.caller} asked {call.request} at {call.arrived:.3f} without shard {shard}",
@@ -78,7 +78,7 @@ def one_caller_at_a_time(history: History) -> Judgement:
         for one, other in pairwise(sorted(calls, key=lambda call: call.arrived)):
             if one.caller == other.caller or min(one.answered, one.arrived + PATIENCE_SECONDS) <= other.arrived:
                 continue
-            if any(_is_held_up(call, history.faults) for call in (one, other)) or _is_hurt(one, other, history.faults):
+            if any(is_held_up(call, history.faults) for call in (one, other)) or is_hurt(one, other, history.faults):
                 met += 1
                 continue
             said.violations.append(
@@ -151,7 +151,7 @@ def _flight(call: Call, tenures: Sequence[Tenure]) -> float | None:
     return min((max(0.0, call.arrived - one.until) for one in tenures if one.since <= call.arrived), default=None)
 
 
-def _is_held_up(call: Call, faults: Iterable[Fault]) -> bool:
+def is_held_up(call: Call, faults: Iterable[Fault]) -> bool:
     return any(
         fault.kind == HOLDING_UP
         and fault.evidence.get("owner") == call.owner
@@ -160,7 +160,7 @@ def _is_held_up(call: Call, faults: Iterable[Fault]) -> bool:
     )
 
 
-def _is_hurt(one: Call, other: Call, faults: Iterable[Fault]) -> bool:
+def is_hurt(one: Call, other: Call, faults: Iterable[Fault]) -> bool:
     """Whether the first one's control plane, or etcd, was hurt: then it did not give its shard up, but lost it, and
     nobody could take its call back from the owner. Giving a shard up waits for the calls."""
     return any(
@@ -172,4 +172,4 @@ def _is_hurt(one: Call, other: Call, faults: Iterable[Fault]) -> bool:
 
 
 def _is_of_etcd(fault: Fault) -> bool:
-    return "etcd-leader" in fault.kind or fault.kind in {"lose-quorum", "run-out-of-space", "stall"}
+    return "etcd-leader" in fault.kind or fault.kind in {"lose-quorum", "run-out-of-space", STALL}

@@ -29,7 +29,7 @@ def tenants_apart(history: History) -> Judgement:
     _judge_keys(said, history, made)
     for call in (*history.calls, *history.others):
         owner = {COLLECTOR: terms.tenant, OTHER_COLLECTOR: terms.other}.get(call.who)
-        if owner is None:
+        if owner is None or call.method == "LIST":
             continue
         said.expect(
             (call.owner, call.id) in made[owner],

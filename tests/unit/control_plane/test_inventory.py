@@ -8,8 +8,10 @@ from aiohttp import web
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.lifecycle import State
 from leasehold.protocol.keyspace import Family
+from leasehold.protocol.names import CallId, Holder
 from leasehold.protocol.records import ResourceRecord, decode
 from leasehold.protocol.rules import RuleSet
+from leasehold.protocol.store import Put, Txn
 from tests.unit.control_plane.asking import Knowing, asking_rules, intend
 from tests.unit.control_plane.stage import Stage
 from tests.unit.control_plane.world import Owner, blob, eventually, metric, state
@@ -97,6 +99,21 @@ async def test_what_is_ours_and_unknown_is_recorded_by_the_second_scan_and_only_
             "known": 2, "candidates": 0, "missing": 0, "unmanaged": 2, "braked": None, "problem": None
         }
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("holder", ["nobody", "keeper"])
+async def test_an_intent_that_cannot_be_read_keeps_orphans_from_being_found_only_while_its_holder_may_speak(
+    stage: Stage, shop: Shop, holder: str
+) -> None:
+    plane = await shop.open()
+    whose = shop.holder if holder == "keeper" else Holder("nobody@gone~1")
+    key = stage.hand.keys.intent(whose, CallId("c1"))
+    await stage.hand.commit(Txn((), (Put(key, b"{ not a record"),)))
+    await eventually("it is known", lambda: any(whose == one for one, _ in plane.index.intents.by_holder()))
+    shop.add("orphan", by="us")
+    await shop.scans(plane, 3)
+    await eventually("all was heard", lambda: plane.observer.sight.revision >= stage.fake.store.revision)
+    assert state(plane, "orphan") is (None if holder == "keeper" else State.OBSERVE_ONLY)
 
 
 async def test_with_mode_sweep_an_orphan_goes_the_ordinary_way(stage: Stage, shop: Shop) -> None:
