@@ -26,6 +26,7 @@ from leasehold.control_plane.brake import Brake
 from leasehold.control_plane.canary import Canary
 from leasehold.control_plane.collector import Collector
 from leasehold.control_plane.config import Config
+from leasehold.control_plane.config_events import EventsConfig
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import State, Step, as_permitted
 from leasehold.control_plane.cycles import Cycles
@@ -68,6 +69,7 @@ from leasehold.shell.daemon import Lifetime
 from leasehold.shell.health import health_routes
 
 if TYPE_CHECKING:
+    from leasehold.control_plane.events.emitter import Emitter
     from leasehold.control_plane.inject.service import InjectionService
 
 SHUTDOWN_SECONDS = 1.0
@@ -176,6 +178,7 @@ class ControlPlane:
         self.loader = RuleLoader(client, keys, clock, config.rules, deadline=deadline) if config.rules else None
         self.injection = self._injection_service()
         self.objects = self._controller(deadline, jitter)
+        self.events = self._emitters(deadline, jitter)
         self._running: asyncio.Task[None] | None = None
         self._show_metrics()
 
@@ -207,6 +210,8 @@ class ControlPlane:
             tasks.create_task(self.canary.run())
             if self.injection is not None:
                 tasks.create_task(self.injection.run())
+            for emitter in self.events:
+                tasks.create_task(emitter.run())
 
     async def stop(self) -> None:
         """End in order: no more work, then give up leadership, then the connections to owners."""
@@ -237,6 +242,18 @@ class ControlPlane:
         return Controller(
             ApiServer(objects.access), self._client, self.keys, self.clock, self.leadership.authority_of_tenant,
             selector=objects.selector, resync_seconds=objects.resync_seconds, deadline=deadline, jitter=jitter,
+        )  # fmt: skip
+
+    def _emitters(self, deadline: float, jitter: Callable[[], float]) -> list[Emitter]:
+        if self.config.events == EventsConfig():
+            return []
+        # Only who tells others needs to load how.
+        from leasehold.control_plane.events.sinks import emitters
+
+        return emitters(
+            self.config.events, self._client, self._client, self.keys, self.clock,
+            self.leadership.authority_of_tenant, self.metrics, deadline=deadline, jitter=jitter,
+            seen=lambda: self.observer.sight.revision,
         )  # fmt: skip
 
     # These need each other; what comes later is named here.

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from leasehold.control_plane.config_events import EventsConfig, EventsSection
 from leasehold.control_plane.config_webhook import (
     WebhookConfig,
     WebhookSection,
@@ -162,6 +163,7 @@ class Document(_Section, frozen=True):
     webhook: WebhookSection | None = None
     inject: InjectSection = InjectSection()
     kubernetes: KubernetesSection = KubernetesSection()
+    events: EventsSection = EventsSection()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -183,6 +185,7 @@ class Config(msgspec.Struct, frozen=True):
     """0: never."""
     webhook: WebhookConfig | None = None
     objects: ObjectsConfig | None = None
+    events: EventsConfig = EventsConfig()
 
 
 def load_config(path: Path) -> Config:
@@ -216,6 +219,7 @@ def load_config(path: Path) -> Config:
         canary_seconds=document.canary.interval,
         webhook=_webhook(document, path.parent),
         objects=_objects(document.kubernetes, path.parent),
+        events=document.events.completed(path.parent),
     )
 
 
@@ -255,6 +259,7 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
     if (document.rules.file is not None) == document.rules.etcd:
         yield "rules", "expected exactly one of: file: <path>, etcd: true"
     yield from document.kubernetes.nonsense(folder)
+    yield from document.events.nonsense(folder)
     if document.kubernetes.objects and document.rules.file is not None:
         yield "rules.file", "expected etcd: true beside kubernetes.objects: two sources would undo each other"
     if not _is_address(document.http.listen):

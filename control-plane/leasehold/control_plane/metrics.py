@@ -105,6 +105,17 @@ class Metrics:
             "leasehold_cap_reached", "How often a cap on prepares was reached", ["cap"], registry=registry
         )
         self.canaries = Counter("leasehold_canaries", "Self-tests, by how they ended", ["outcome"], registry=registry)
+        self.events_delivered = Counter(
+            "leasehold_events_delivered", "Events that were confirmed, by receiver", ["sink", "type"],
+            registry=registry,
+        )  # fmt: skip
+        self.events_failed = Counter(
+            "leasehold_events_failed", "Deliveries that were not confirmed", ["sink", "reason"], registry=registry
+        )
+        self.event_gaps = Counter(
+            "leasehold_event_gaps", "How often etcd's history did not reach back to the cursor", ["sink"],
+            registry=registry,
+        )  # fmt: skip
         self.late_returns = Counter(
             "leasehold_late_returns", "Holders that came back after the first send", registry=registry
         )

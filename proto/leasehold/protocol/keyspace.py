@@ -251,6 +251,10 @@ class Keyspace:
     def canary(self) -> bytes:
         return self._families[Family.CONTROL] + b"canary"
 
+    def events(self, sink: str) -> bytes:
+        """How far a receiver of events was told."""
+        return self._families[Family.CONTROL] + b"events-" + _encode(sink)
+
     def shadow(self, name: RuleName) -> bytes:
         """What a rule that may not sweep would have swept."""
         return self._families[Family.SHADOWS] + _encode(name)

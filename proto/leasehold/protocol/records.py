@@ -79,7 +79,8 @@ class RosterRecord(_Record, frozen=True):
 
 
 class ResourceRecord(_Record, frozen=True):
-    """A resource that a rule saw created. ``grace_class`` names the epochs its grace is measured by."""
+    """A resource that a rule saw created. ``grace_class`` names the epochs its grace is measured by; ``trace`` is the
+    creating call's trace context, or else its request id, or else our call id: see ``correlation``."""
 
     incarnation: str
     rule: str
@@ -259,6 +260,13 @@ class CanaryRecord(_Record, frozen=True):
 
     who: str
     failed: str = ""
+    since: str = ""
+
+
+class CursorRecord(_Record, frozen=True):
+    """How far a receiver of events was told: of everything up to and including ``revision``."""
+
+    revision: int
     since: str = ""
 
 

@@ -1,0 +1,56 @@
+"""One emitter for each receiver that is configured, and what their metrics show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from leasehold.control_plane.config_events import EventsConfig
+from leasehold.control_plane.events.emitter import Emitter
+from leasehold.control_plane.events.port import Sink
+from leasehold.control_plane.events.webhook import HeadersFile, Webhook
+from leasehold.control_plane.leadership import TenantsAuthority
+from leasehold.control_plane.metrics import Metrics
+from leasehold.protocol.keyspace import Keyspace
+from leasehold.protocol.names import Revision
+from leasehold.protocol.ports import Clock, Store, Watches
+
+
+def sinks(config: EventsConfig) -> Iterator[Sink]:
+    """Not connected yet. Raises ``ImportError`` for one whose extra is not installed."""
+    webhook = config.webhook
+    if webhook is not None:
+        headers = HeadersFile(webhook.headers_file) if webhook.headers_file is not None else None
+        yield Webhook(webhook.url, headers, webhook.ca, webhook.timeout_seconds)
+    if config.kafka is not None:
+        from leasehold.control_plane.events.kafka import Kafka
+
+        yield Kafka(config.kafka)
+
+
+def emitters(
+    config: EventsConfig,
+    store: Store,
+    watches: Watches,
+    keys: Keyspace,
+    clock: Clock,
+    authority: TenantsAuthority,
+    metrics: Metrics,
+    *,
+    deadline: float,
+    jitter: Callable[[], float],
+    seen: Callable[[], Revision],
+) -> list[Emitter]:
+    """``seen``: the latest revision that the collector knows of."""
+    made = [
+        Emitter(store, watches, keys, clock, sink, authority, metrics, deadline=deadline, jitter=jitter)
+        for sink in sinks(config)
+    ]
+    metrics.view(
+        "leasehold_events_lag_seconds", "How long the oldest event in hand waits for its confirmation", ("sink",),
+        lambda: [((one.sink,), one.lag_seconds) for one in made],
+    )  # fmt: skip
+    metrics.view(
+        "leasehold_events_behind_revisions", "Revisions of etcd between what was told and what is known", ("sink",),
+        lambda: [((one.sink,), one.behind(seen())) for one in made],
+    )  # fmt: skip
+    return made
