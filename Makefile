@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format check bench bench-data-plane bench-matching bench-etcd-client bench-large
 .PHONY: bench-collector
-.PHONY: chaos fuzz proto crds helm-docs lock clean
+.PHONY: chaos fuzz proto crds helm-docs rules-docs lock clean
 
 help: ## what one can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ crds: $(VENV)/.dev ## write the definitions of Owner and InterceptionRule again,
 
 helm-docs: $(VENV)/.dev ## write the chart's README again, from the comments of its values
 	$(BIN)/python helm/readme.py helm/leasehold
+
+rules-docs: $(VENV)/.dev ## write the reference of rule files again, from the model
+	$(BIN)/python docs/rules_reference.py > docs/rules-reference.md
 
 lock: $(VENV)/.dev ## write the versions in use to constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
