@@ -539,6 +539,18 @@ async def test_a_referenced_target_that_is_being_swept_refuses_its_new_source(pr
     assert not await protocol.register(resource("source"), resource(), holder=B)
 
 
+async def test_what_needs_everything_of_a_type_waits_for_every_sweep_of_it(protocol: Protocol) -> None:
+    await protocol.prepared(resource())
+    keys, needing = protocol.keys, record(tx.every(resource()))
+    refused = await protocol.run(tx.register(keys, resource("source"), needing, B, hold()))
+    assert not tx.committed(refused)
+    other = Resource(OwnerName("store"), TypeName("other"), ResourceId("r"))
+    elsewhere = tx.register(keys, resource("elsewhere"), record(tx.every(other)), B, hold())
+    assert tx.committed(await protocol.run(elsewhere))
+    late = tx.register(keys, resource("source"), needing, B, hold(), past_others=True)
+    assert tx.committed(await protocol.run(late)), "others of the type need its protection"
+
+
 async def test_a_stale_leader_can_finish_nothing(protocol: Protocol) -> None:
     await protocol.prepared(resource())
     assert await protocol.send(resource())

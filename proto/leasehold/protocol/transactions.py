@@ -156,18 +156,20 @@ def register(
     call: CallId | None = None,
     intender: Holder | None = None,
     dropped: Iterable[Resource] = (),
+    past_others: bool = False,
 ) -> Txn:
-    """IF sweep absent; record unchanged since ``seen`` (0: absent); no referenced target is being swept
-    THEN put record, hold, refs; delete tombstone, intent, and the tombstone of every referenced target (of ``EVERY``:
-    all tombstones of that type).
+    """IF sweep absent; record unchanged since ``seen`` (0: absent); no referenced target is being swept (of ``EVERY``:
+    nothing of that type) THEN put record, hold, refs; delete tombstone, intent, and the tombstone of every referenced
+    target (of ``EVERY``: all tombstones of that type).
 
     Goes into a ``batch`` guarded by ``holder``. ``dropped`` are references of the previous record that are no more.
-    ``intender`` is whose intent ``call`` was (default: ``holder``). Failure branch: record, then sweep; see
-    ``was_registered`` for reading back.
+    ``intender`` is whose intent ``call`` was (default: ``holder``). ``past_others``: do not wait for what is being
+    swept of a type that it needs everything of. That has been waited for long enough, and until the reference is there
+    all others of the type are without its protection. Failure branch: record, then sweep.
     """
     record_key, sweep = keys.record(resource), keys.sweep(resource)
     targets = references(record)
-    compares = [absent(sweep), unchanged(record_key, seen), *(absent(keys.sweep(target)) for target in targets)]
+    compares = [absent(sweep), unchanged(record_key, seen), *_none_swept(keys, targets, past_others=past_others)]
     then: list[Operation] = [
         Put(record_key, encode(record)),
         Put(keys.hold(resource, holder), encode(hold)),
@@ -672,6 +674,15 @@ def _refer(keys: Keyspace, resource: Resource, targets: Iterable[Resource]) -> I
             yield Delete(keys.tombstones_of(target.owner, target.type))
         elif target != resource:
             yield Delete(keys.tombstone(target))
+
+
+def _none_swept(keys: Keyspace, targets: Iterable[Resource], *, past_others: bool) -> Iterator[Compare]:
+    """None of what it is to need is being swept."""
+    for target in targets:
+        if target.id != EVERY:
+            yield absent(keys.sweep(target))
+        elif not past_others:
+            yield absent(keys.sweeps_of(target.owner, target.type))
 
 
 def _nested(operations: list[Operation]) -> list[Operation]:

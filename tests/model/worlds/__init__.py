@@ -2,7 +2,7 @@
 
 - more than two resources, holders, or control planes; a cycle or a reference beside a lost fence or the brake;
 - two second copies of what one sidecar sends (see ``sidecars``); a refused DELETE of which a second copy is on its way;
-- a registration that refers to everything of a type while one of it is being swept: nothing compares that;
+- a registration that needs everything of a type and has waited long enough for what is being swept of it;
 - notices to owners, the founding of a tenant, joining and leaving, which no delete rests on.
 """
 
