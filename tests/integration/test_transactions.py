@@ -533,10 +533,45 @@ async def test_while_a_sweep_runs_nobody_may_touch_its_resource(protocol: Protoc
         assert not (await protocol.run(change)).succeeded
 
 
+@pytest.mark.parametrize("family", [Family.PINS, Family.HOLDS])
+async def test_a_pin_outlives_the_loss_of_either_of_its_two_keys(protocol: Protocol, family: Family) -> None:
+    epoch = await protocol.condemned(resource())
+    keys = protocol.keys
+    assert (await protocol.run(tx.pin(keys, resource(), PinRecord("me", "mine")))).succeeded
+    lost = keys.pin(resource()) if family is Family.PINS else keys.hold(resource(), tx.PINNED)
+    await protocol.run(Txn((), (Delete(lost),)))
+    assert not await protocol.prepare(resource(), epoch)
+    assert (await protocol.run(tx.unpin(keys, resource()))).succeeded
+    assert await protocol.condemn(resource()), "an unpin is seen as what it is, whatever was lost before"
+    assert await protocol.prepare(resource(), await protocol.epoch(2))
+
+
+async def test_a_pin_is_of_the_id_and_stays_when_the_app_deletes_what_it_pinned(protocol: Protocol) -> None:
+    await protocol.attach()
+    assert await protocol.register(resource())
+    await protocol.acquire(resource(), A, 2)
+    await protocol.run(tx.pin(protocol.keys, resource(), PinRecord("me", "mine")))
+    seen = await protocol.revision(protocol.keys.record(resource()))
+    assert (await protocol.run(tx.forget(protocol.keys, resource(), record(), seen))).succeeded
+    assert sorted(await protocol.left_of(resource()), key=str) == [Family.HOLDS, Family.PINS]
+
+
 async def test_a_referenced_target_that_is_being_swept_refuses_its_new_source(protocol: Protocol) -> None:
     await protocol.prepared(resource())
     await protocol.attach(B)
     assert not await protocol.register(resource("source"), resource(), holder=B)
+
+
+async def test_what_needs_everything_of_a_type_waits_for_every_sweep_of_it(protocol: Protocol) -> None:
+    await protocol.prepared(resource())
+    keys, needing = protocol.keys, record(tx.every(resource()))
+    refused = await protocol.run(tx.register(keys, resource("source"), needing, B, hold()))
+    assert not tx.committed(refused)
+    other = Resource(OwnerName("store"), TypeName("other"), ResourceId("r"))
+    elsewhere = tx.register(keys, resource("elsewhere"), record(tx.every(other)), B, hold())
+    assert tx.committed(await protocol.run(elsewhere))
+    late = tx.register(keys, resource("source"), needing, B, hold(), past_others=True)
+    assert tx.committed(await protocol.run(late)), "others of the type need its protection"
 
 
 async def test_a_stale_leader_can_finish_nothing(protocol: Protocol) -> None:

@@ -52,14 +52,15 @@ class Crashed:
 
     protocol: Protocol
     found: intents.IntentFound
+    seen: Revision = Revision(1)
+    """When the record of what it created was read."""
 
-    def resolve(self, held: Revision = Revision(0)) -> Txn:
-        return intents.resolve(
-            self.protocol.keys, self.protocol.by, self.found, IT, record(incarnation="call:call"), FOUND_HOLD, held
-        )
+    def resolve(self, held: Revision = Revision(0), seen: Revision = Revision(0)) -> Txn:
+        made = record(incarnation="call:call")
+        return intents.resolve(self.protocol.keys, self.protocol.by, self.found, IT, made, FOUND_HOLD, held, seen)
 
     def recorded(self) -> Txn:
-        return intents.recorded(self.protocol.keys, self.protocol.by, self.found, IT)
+        return intents.recorded(self.protocol.keys, self.protocol.by, self.found, IT, self.seen)
 
     def dismiss(self, held: Revision = Revision(0)) -> Txn:
         return intents.dismiss(self.protocol.keys, self.protocol.by, self.found, IT, held)
@@ -167,6 +168,27 @@ async def test_nothing_is_dismissed_of_a_holder_that_was_back_for_a_moment(proto
     assert await protocol.revision(protocol.keys.intent(A, CALL))
 
 
+async def test_an_intent_is_not_concluded_by_the_record_of_another_incarnation(protocol: Protocol) -> None:
+    """What was read as the call's own was forgotten since, and its id used again."""
+    it = await crashed(protocol)
+    await _with_record(it, "recorded")
+    await put(protocol, protocol.keys.record(IT))
+    assert not (await protocol.run(it.recorded())).succeeded
+    assert await protocol.revision(protocol.keys.intent(A, CALL))
+
+
+async def test_what_a_call_created_is_recorded_over_an_earlier_incarnation_as_it_was_read(protocol: Protocol) -> None:
+    await protocol.attach(B)
+    assert await protocol.register(IT, holder=B), "by somebody else"
+    seen = await protocol.revision(protocol.keys.record(IT))
+    it = await crashed(protocol)
+    assert not (await protocol.run(it.resolve())).succeeded, "a record is there"
+    assert (await protocol.run(it.resolve(seen=seen))).succeeded
+    found = await protocol.etcd.get(protocol.keys.record(IT), deadline=5)
+    assert found is not None
+    assert b"call:call" in found.value
+
+
 async def test_a_service_may_be_alive_when_what_it_intended_is_resolved(protocol: Protocol) -> None:
     it = await crashed(protocol)
     await protocol.attach()
@@ -226,15 +248,16 @@ OF_INTENTS: dict[str, Build] = {
 }
 
 
-async def _with_record(protocol: Protocol, name: str) -> None:
+async def _with_record(it: Crashed, name: str) -> None:
     if name == "recorded":
-        await put(protocol, protocol.keys.record(IT))
+        await put(it.protocol, it.protocol.keys.record(IT))
+        it.seen = await it.protocol.revision(it.protocol.keys.record(IT))
 
 
 @pytest.mark.parametrize("name", OF_INTENTS)
 async def test_a_replica_without_the_fence_writes_nothing(protocol: Protocol, name: str) -> None:
     it = await crashed(protocol)
-    await _with_record(protocol, name)
+    await _with_record(it, name)
     protocol.by = replace(protocol.by, fence=Revision(protocol.by.fence - 1))
     await refused(protocol, OF_INTENTS[name](it), protocol.keys.shard(0))
 
@@ -242,7 +265,7 @@ async def test_a_replica_without_the_fence_writes_nothing(protocol: Protocol, na
 @pytest.mark.parametrize("name", OF_INTENTS)
 async def test_a_holder_that_is_back_speaks_for_itself(protocol: Protocol, name: str) -> None:
     it = await crashed(protocol)
-    await _with_record(protocol, name)
+    await _with_record(it, name)
     await put(protocol, protocol.keys.beacon(A))
     await refused(protocol, OF_INTENTS[name](it), protocol.keys.beacon(A))
 
@@ -250,7 +273,7 @@ async def test_a_holder_that_is_back_speaks_for_itself(protocol: Protocol, name:
 @pytest.mark.parametrize("name", OF_INTENTS)
 async def test_an_intent_that_was_concluded_or_written_anew_is_left_alone(protocol: Protocol, name: str) -> None:
     it = await crashed(protocol)
-    await _with_record(protocol, name)
+    await _with_record(it, name)
     txn = OF_INTENTS[name](it)
     await put(protocol, protocol.keys.intent(A, CALL))
     assert not (await protocol.run(txn)).succeeded

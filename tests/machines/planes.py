@@ -305,12 +305,14 @@ class Plane:
         there = world.owner.things.get(resource)
         hold = world.item(world.keys.hold(resource, intent.holder))
         held = hold.mod_revision if hold else Revision(0)
+        known = world.item(world.keys.record(resource))
         if how == "resolve" and there is not None:
             record = ResourceRecord(there[0], "make", GRACE_CLASS, intent.holder)
             found = HoldRecord("resolved", 0)
             txn = intents.resolve(world.keys, by, intent, resource, record, found, held)
         elif how == "recorded":
-            txn = intents.recorded(world.keys, by, intent, resource)
+            seen = known.mod_revision if known else Revision(1)
+            txn = intents.recorded(world.keys, by, intent, resource, seen)
         elif how == "dismiss":
             txn = intents.dismiss(world.keys, by, intent, resource, held)
         else:

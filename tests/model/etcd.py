@@ -51,6 +51,8 @@ class Program(NamedTuple):
     mods: frozenset[int]
     """Slots whose mod revision is compared."""
     labels: frozenset[str]
+    batch: bool = False
+    """Whether what is nested are members, which all have to take place; elsewhere it is what depends on something."""
 
 
 class Layout:
@@ -91,7 +93,7 @@ class Layout:
         return Program(
             checks, success, failure,
             frozenset(mods).union(*(one.mods for one in nested)),
-            frozenset(labels - {""}).union(*(one.labels for one in nested)),
+            frozenset(labels - {""}).union(*(one.labels for one in nested)), name == "batch",
         )  # fmt: skip
 
     def _check(self, name: str, compare: Compare, subject: Resource | None) -> Check:
@@ -107,19 +109,17 @@ class Layout:
             label = f"{name}: renews {self._called(operation.key, subject)}" if renews else ""
             return Write(label, slots, *remembered(operation)) if slots else None
         if isinstance(operation, Delete):
-            slots = self._written(operation.where)
+            slots = self.slots(operation.where)  # what nobody put in this world is not there to be deleted
             start = operation.where.start if isinstance(operation.where, KeyRange) else operation.where
             resets = any(start in self.keyspace.family(family) for family in RESETS)
             label = f"{name}: takes away {self._called(operation.where, subject)}" if resets else ""
             return Write(label, slots, None) if slots else None
         return None
 
-    def _written(self, where: Where) -> tuple[int, ...]:
-        slots = self.slots(where)
-        start = where.start if isinstance(where, KeyRange) else where
-        seen = start not in self._told and not any(start in unseen for unseen in self._unseen)
-        if not slots and not isinstance(where, KeyRange) and seen:
-            raise KeyError(f"{where!r} is written, and this world has no such key")
+    def _written(self, key: bytes) -> tuple[int, ...]:
+        slots = self.slots(key)
+        if not slots and key not in self._told and not any(key in unseen for unseen in self._unseen):
+            raise KeyError(f"{key!r} is written, and this world has no such key")
         return slots
 
     def _called(self, where: Where, subject: Resource | None) -> str:
@@ -162,7 +162,7 @@ def _run(program: Program, keys: Keys, after: list[Item | None], without: frozen
     done = True
     for one in program.success:
         if isinstance(one, Program):
-            done = _run(one, keys, after, without, tried) and done
+            done = (_run(one, keys, after, without, tried) or not program.batch) and done
         elif not one.label or one.label not in without:
             changed = _write(one, keys, after)
             if changed and one.label and tried is not None:

@@ -47,7 +47,6 @@ SPARE: dict[str, Spare] = {
         "it is what a revival does; without it the tombstone is only tried again"
     ),
     "unpin: its sweep absent": Spare("what is pinned is not prepared, and what is swept is not pinned"),
-    "register: everything's sweep absent": Spare("no single resource is called everything: there is no such sweep"),
     # --- attaching --------------------------------------------------------------------------------------------------
     "attach otherwise: renews roster": Spare("who is attached already was put on the roster when it attached"),
     # --- intents and orphans ----------------------------------------------------------------------------------------
@@ -64,7 +63,9 @@ SPARE: dict[str, Spare] = {
     "dismiss: its hold unchanged": Spare("an early hold of a later call is put again when that call is registered"),
     "recorded: beacon absent": Spare("the record is there: nothing is left to be told by the intent"),
     "recorded: intent unchanged": Spare("the record is there: nothing is left to be told by the intent"),
-    "recorded: its record there": Spare("only what was recorded can have gone, and that by its own path"),
+    "recorded: its record unchanged": Spare(
+        "only what came later has taken its place since, and then what the call created is gone"
+    ),
     "suspect: beacon absent": Spare("the intent stays, and its holder's own registration takes it away all the same"),
     "resolve: beacon absent": Spare("a holder that is back is only spared a registration"),
     "resolve: intent unchanged": Spare("who concludes the intent puts the record, which is compared too"),

@@ -144,8 +144,9 @@ class ControlPlane:
             revision=lambda: self.observer.sight.revision,
         )  # fmt: skip
         self.shadows = Shadows(
-            client, keys, index, clock, self.leadership.authority_of_tenant, deadline=deadline, opens=self._may_tidy
-        )
+            client, keys, index, clock, self.leadership.authority_of_tenant, metrics, deadline=deadline,
+            opens=self._may_tidy,
+        )  # fmt: skip
         self.collector = Collector(
             index,
             clock,

@@ -21,6 +21,7 @@ import structlog
 
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.intents import Inquiries, Over, over
+from leasehold.control_plane.core.namesakes import Known, compared, needed
 from leasehold.control_plane.core.policy import unread
 from leasehold.control_plane.leadership import TenantsAuthority
 from leasehold.control_plane.metrics import Metrics
@@ -164,14 +165,21 @@ class Resolver:
             return False  # its holder was back meanwhile: all begins anew
         resource, intent = found.resource, self._found(case, roster.value, roster.mod_revision)
         held = await self._held(case, resource)
-        if await self._store.get(self._keys.record(resource), deadline=self._deadline) is not None:
-            txn, outcome = tx.recorded(self._keys, by, intent, resource), "recorded-already"
+        known = await self._store.get(self._keys.record(resource), deadline=self._deadline)
+        standing = compared(known, case, found.incarnation)
+        if standing is Known.DOUBTFUL:
+            await self._suspect(case, Unclear("other-incarnation", f"recorded is another than {found.incarnation}"))
+            return False
+        seen = known.mod_revision if known is not None else Revision(0)
+        if standing is Known.RECORDED:
+            txn, outcome = tx.recorded(self._keys, by, intent, resource, seen), "recorded-already"
         else:
             record = ResourceRecord(
-                found.incarnation, rule.name, rule.grace_class, case.holder, unread((rule,)), since=written_now()
-            )
+                found.incarnation, rule.name, rule.grace_class, case.holder, needed(known, unread((rule,))),
+                since=written_now(),
+            )  # fmt: skip
             hold = HoldRecord("", 0, f"intent {case.call}", written_now())
-            txn, outcome = tx.resolve(self._keys, by, intent, resource, record, hold, held), "found"
+            txn, outcome = tx.resolve(self._keys, by, intent, resource, record, hold, held, seen), "found"
         key = self._keys.intent(case.holder, case.call)
         if not await delete_guarded(self._store, txn, key, deadline=self._deadline):
             self._metrics.refused.labels("resolve").inc()

@@ -99,6 +99,10 @@ class Metrics:
         self.brake_arms = Counter(
             "leasehold_brake_arms", "How often this replica armed the brake, by why", ["why"], registry=registry
         )
+        self.failed_rounds = Counter(
+            "leasehold_failed_rounds", "Rounds that failed at etcd and are tried again, by whose", ["whose"],
+            registry=registry,
+        )  # fmt: skip
         self.rewinds = Counter("leasehold_rewinds", "How often etcd's past was another", registry=registry)
         self.warm_ups = Counter("leasehold_warm_ups", "Warm-ups begun, by reason", ["reason"], registry=registry)
         self.cap_reached = Counter(

@@ -37,11 +37,11 @@ class Shadows:
     """The report's keeper. ``opens`` says from when on preparing is allowed; ``None``: it is not."""
 
     def __init__(
-        self, store: Store, keys: Keyspace, index: Index, clock: Clock, authority: TenantsAuthority, *,
-        deadline: float, opens: Callable[[], Instant | None],
+        self, store: Store, keys: Keyspace, index: Index, clock: Clock, authority: TenantsAuthority,
+        metrics: Metrics, *, deadline: float, opens: Callable[[], Instant | None],
     ) -> None:  # fmt: skip
         self._store, self._keys, self._index, self._clock = store, keys, index, clock
-        self._authority, self._deadline, self._opens = authority, deadline, opens
+        self._authority, self._metrics, self._deadline, self._opens = authority, metrics, deadline, opens
         self._shadow: Shadow | None = None
         self._fence = Revision(0)
         self._noted_at = Instant(float("-inf"))
@@ -64,6 +64,7 @@ class Shadows:
             try:
                 await self._round()
             except StoreError as error:
+                self._metrics.failed_rounds.labels("shadow").inc()
                 log.warning("shadow_failed", error=str(error))
             await self._clock.sleep_until(self._clock.now() + LOOK_SECONDS)
 

@@ -122,6 +122,7 @@ class Vigil:
             try:
                 due = await self._round()
             except StoreError as error:
+                self._metrics.failed_rounds.labels("vigil").inc()
                 log.warning("vigil_failed", error=str(error))
                 due = Instant(self._now() + RETRY_SECONDS)
             await self._bell.wait(due)
@@ -142,6 +143,9 @@ class Vigil:
             if not there:
                 self._vanish(now, holder)
         self.window.lost(now, departed.lost(index.entry, index.holder))
+        for missing, resource in departed.dire(index.entry):
+            log.error("lost", missing=missing, resource=str(resource), alert=True)
+            self.trip(Cause.LOST, f"the {missing} of {resource} went without a transaction of ours")
 
     def _vanish(self, now: Instant, holder: Holder) -> None:
         found = self._index.holder(holder)

@@ -167,6 +167,10 @@ class Keyspace:
         """Every tombstone of one owner's type."""
         return KeyRange.under(b"%s%s/%s/" % (self._families[Family.TOMBSTONES], _encode(owner), _encode(kind)))
 
+    def sweeps_of(self, owner: OwnerName, kind: TypeName) -> KeyRange:
+        """Every sweep of one owner's type."""
+        return KeyRange.under(b"%s%s/%s/" % (self._families[Family.SWEEPS], _encode(owner), _encode(kind)))
+
     def intents_of(self, holder: Holder) -> KeyRange:
         """Every intent of a holder."""
         return KeyRange.under(self._families[Family.INTENTS] + _encode(holder) + b"/")

@@ -40,6 +40,7 @@ from leasehold.protocol.store import (
     Compare,
     Delete,
     Get,
+    KeyRange,
     Operation,
     Put,
     Relation,
@@ -63,6 +64,10 @@ MAX_COMPARED_HOLDERS = 24
 EVERY = ResourceId("*")
 """A reference to this id is one to every resource of its type: written when a creation's references could not be read.
 (Should something really be called so, a reference to it keeps more than it had to.)"""
+
+PINNED = Holder("!pin")
+"""In whose name a pin is also a hold, so that one who loses the pins loses none of what they kept: nobody can be called
+so, and it is on no roster, so nothing follows from its having no beacon."""
 
 MAX_REFERENCES = 48
 """Targets of one record. Beside them one registration has room for as many that it drops."""
@@ -156,18 +161,20 @@ def register(
     call: CallId | None = None,
     intender: Holder | None = None,
     dropped: Iterable[Resource] = (),
+    past_others: bool = False,
 ) -> Txn:
-    """IF sweep absent; record unchanged since ``seen`` (0: absent); no referenced target is being swept
-    THEN put record, hold, refs; delete tombstone, intent, and the tombstone of every referenced target (of ``EVERY``:
-    all tombstones of that type).
+    """IF sweep absent; record unchanged since ``seen`` (0: absent); no referenced target is being swept (of ``EVERY``:
+    nothing of that type) THEN put record, hold, refs; delete tombstone, intent, and the tombstone of every referenced
+    target (of ``EVERY``: all tombstones of that type).
 
     Goes into a ``batch`` guarded by ``holder``. ``dropped`` are references of the previous record that are no more.
-    ``intender`` is whose intent ``call`` was (default: ``holder``). Failure branch: record, then sweep; see
-    ``was_registered`` for reading back.
+    ``intender`` is whose intent ``call`` was (default: ``holder``). ``past_others``: do not wait for what is being
+    swept of a type that it needs everything of. That has been waited for long enough, and until the reference is there
+    all others of the type are without its protection. Failure branch: record, then sweep.
     """
     record_key, sweep = keys.record(resource), keys.sweep(resource)
     targets = references(record)
-    compares = [absent(sweep), unchanged(record_key, seen), *(absent(keys.sweep(target)) for target in targets)]
+    compares = [absent(sweep), unchanged(record_key, seen), *_none_swept(keys, targets, past_others=past_others)]
     then: list[Operation] = [
         Put(record_key, encode(record)),
         Put(keys.hold(resource, holder), encode(hold)),
@@ -209,12 +216,19 @@ def release(keys: Keyspace, resource: Resource, holder: Holder, hold: HoldRecord
 def forget(keys: Keyspace, resource: Resource, record: ResourceRecord, seen: Revision) -> Txn:
     """The app deleted it itself: IF record unchanged since ``seen``; sweep absent THEN delete all we knew of it.
 
+    A pin is of the id: it stays, and so does the hold that it is as well, whether or not the pin is there to be seen.
     Repeating it is harmless. Failure branch: record, then sweep.
     """
-    record_key, sweep = keys.record(resource), keys.sweep(resource)
+    record_key, sweep, pinned = keys.record(resource), keys.sweep(resource), keys.hold(resource, PINNED)
+    holds = keys.holds_of(resource)
     return Txn(
         (unchanged(record_key, _seen(seen)), absent(sweep)),
-        (*_everything_known(keys, resource, record), Delete(keys.tombstone(resource))),
+        (
+            *_everything_known(keys, resource, record),
+            Delete(KeyRange(holds.start, pinned)),
+            Delete(holds.resuming_after(pinned)),
+            Delete(keys.tombstone(resource)),
+        ),
         (Get(record_key), Get(sweep)),
     )
 
@@ -359,6 +373,7 @@ def finish(
         (_fence(keys, by), unchanged(sweep, _seen(seen))),
         (
             *_everything_known(keys, resource, record),
+            Delete(keys.holds_of(resource)),
             Delete(keys.tombstone(resource)),
             Delete(sweep),
             Put(keys.grave(resource), encode(grave), lease),
@@ -552,15 +567,23 @@ def found_tenant(keys: Keyspace, cluster: ClusterRecord, armed: ArmedRecord) -> 
 
 
 def pin(keys: Keyspace, resource: Resource, record: PinRecord) -> Txn:
-    """IF sweep absent THEN put pin. Repeating it is harmless. Failure branch: the sweep."""
-    sweep = keys.sweep(resource)
-    return Txn((absent(sweep),), (Put(keys.pin(resource), encode(record)),), (Get(sweep),))
+    """IF sweep absent THEN put pin, and a hold in nobody's name: losing one of the two families permits nothing.
+
+    Repeating it is harmless. Failure branch: the sweep.
+    """
+    sweep, hold = keys.sweep(resource), HoldRecord("", 0, "pin")
+    both = (Put(keys.pin(resource), encode(record)), Put(keys.hold(resource, PINNED), encode(hold)))
+    return Txn((absent(sweep),), both, (Get(sweep),))
 
 
 def unpin(keys: Keyspace, resource: Resource) -> Txn:
-    """IF sweep absent THEN delete pin and tombstone: grace starts anew. Repeating it is harmless."""
+    """IF sweep absent THEN delete pin, its hold, and tombstone: grace starts anew. Repeating it is harmless.
+
+    Its hold is not put as released: one whose real holds were lost must not come to have evidence by this.
+    """
     sweep = keys.sweep(resource)
-    return Txn((absent(sweep),), (Delete(keys.pin(resource)), Delete(keys.tombstone(resource))), (Get(sweep),))
+    gone = (keys.pin(resource), keys.hold(resource, PINNED), keys.tombstone(resource))
+    return Txn((absent(sweep),), [Delete(key) for key in gone], (Get(sweep),))
 
 
 def restore(keys: Keyspace, resource: Resource) -> Txn:
@@ -674,6 +697,15 @@ def _refer(keys: Keyspace, resource: Resource, targets: Iterable[Resource]) -> I
             yield Delete(keys.tombstone(target))
 
 
+def _none_swept(keys: Keyspace, targets: Iterable[Resource], *, past_others: bool) -> Iterator[Compare]:
+    """None of what it is to need is being swept."""
+    for target in targets:
+        if target.id != EVERY:
+            yield absent(keys.sweep(target))
+        elif not past_others:
+            yield absent(keys.sweeps_of(target.owner, target.type))
+
+
 def _nested(operations: list[Operation]) -> list[Operation]:
     if len(operations) <= _FLAT:
         return operations
@@ -702,7 +734,6 @@ def _everything_known(keys: Keyspace, resource: Resource, record: ResourceRecord
     return (
         Delete(keys.record(resource)),
         Delete(keys.notice(resource)),
-        Delete(keys.holds_of(resource)),
         Delete(keys.refs_to(resource)),
         *outbound,
     )

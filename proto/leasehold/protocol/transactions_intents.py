@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import CallId, Holder, Resource, Revision
 from leasehold.protocol.records import HoldRecord, IntentRecord, ResourceRecord, encode
-from leasehold.protocol.store import Compare, Delete, Get, Operation, Put, Txn, absent, present, unchanged
+from leasehold.protocol.store import Compare, Delete, Get, Operation, Put, Txn, absent, unchanged
 from leasehold.protocol.transactions import Authority, _fence, _refer, _seen, forget, references
 
 LISTED = Holder("!inventory")
@@ -48,18 +48,21 @@ def resolve(
     record: ResourceRecord,
     hold: HoldRecord,
     held: Revision = Revision(0),
+    seen: Revision = Revision(0),
 ) -> Txn:
-    """The owner knows what the call created: IF fence; intent and roster unchanged; beacon absent (unless outlived); no
-    record, no sweep; the holder's hold as seen at ``held`` (0: none) THEN put record and refs; delete intent and
-    tombstone, and those of all that it refers to; with no hold there, put the hold, and the roster entry as it was.
+    """The owner knows what the call created: IF fence; intent and roster unchanged; beacon absent (unless outlived);
+    record unchanged since ``seen`` (0: absent), no sweep; the holder's hold as seen at ``held`` (0: none) THEN put
+    record and refs; delete intent and tombstone, and those of all that it refers to; with no hold there, put the hold,
+    and the roster entry as it was.
 
-    Failure branch: intent, then record.
+    A record that is there has to be older than the intent, and of another incarnation than the owner knows: then it is
+    of an earlier one. ``record`` names what that one referred to as well. Failure branch: intent, then record.
     """
     record_key, hold_key = keys.record(resource), keys.hold(resource, intent.holder)
     compares = [
         *_over(keys, by, intent),
         unchanged(keys.roster(intent.holder), _seen(intent.roster)),
-        absent(record_key),
+        unchanged(record_key, seen),
         absent(keys.sweep(resource)),
         unchanged(hold_key, held),
     ]
@@ -74,10 +77,11 @@ def resolve(
     return Txn(compares, then, (Get(_key(keys, intent)), Get(record_key)))
 
 
-def recorded(keys: Keyspace, by: Authority, intent: IntentFound, resource: Resource) -> Txn:
+def recorded(keys: Keyspace, by: Authority, intent: IntentFound, resource: Resource, seen: Revision) -> Txn:
     """What the call created has a record already: IF fence; intent unchanged; beacon absent (unless outlived); record
-    present THEN delete the intent."""
-    return Txn((*_over(keys, by, intent), present(keys.record(resource))), (Delete(_key(keys, intent)),))
+    unchanged since ``seen``, when it was of what the call created THEN delete the intent."""
+    compares = (*_over(keys, by, intent), unchanged(keys.record(resource), _seen(seen)))
+    return Txn(compares, (Delete(_key(keys, intent)),))
 
 
 def dismiss(

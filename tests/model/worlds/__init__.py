@@ -2,7 +2,7 @@
 
 - more than two resources, holders, or control planes; a cycle or a reference beside a lost fence or the brake;
 - two second copies of what one sidecar sends (see ``sidecars``); a refused DELETE of which a second copy is on its way;
-- a registration that refers to everything of a type while one of it is being swept: nothing compares that;
+- a registration that needs everything of a type and has waited long enough for what is being swept of it;
 - notices to owners, the founding of a tenant, joining and leaving, which no delete rests on.
 """
 
@@ -13,7 +13,7 @@ from tests.model.worlds.grace import Boots, Epochs
 from tests.model.worlds.intents import Intents, Outlived, Swept
 from tests.model.worlds.leaders import Leaders
 from tests.model.worlds.one import AnotherHolds, Careless, Crowd, Namesake, Repeated
-from tests.model.worlds.operator import LostKeys, Operator
+from tests.model.worlds.operator import LostKeys, Operator, Pins
 from tests.model.worlds.references import Cycle, CycleBreaks, CycleComesBack, Referring, ReferringToAll
 from tests.model.worlds.sidecars import Late, LateHolds
 
@@ -22,5 +22,5 @@ WORLDS: dict[str, type[World]] = {
     "late": Late, "crowd": Crowd, "cycle": Cycle, "referring-to-all": ReferringToAll, "operator": Operator,
     "cycle-breaks": CycleBreaks, "referring": Referring, "cycle-comes-back": CycleComesBack, "intents": Intents,
     "namesake": Namesake, "leaders": Leaders, "another-holds": AnotherHolds, "careless": Careless, "swept": Swept,
-    "repeated": Repeated,
+    "repeated": Repeated, "pins": Pins,
 }  # fmt: skip

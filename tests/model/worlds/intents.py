@@ -2,8 +2,7 @@
 resolver, the inventory and the roster's keeper make of what is left, deciding early and writing late.
 
 Assumed: a call that nobody's beacon stands behind any more, and that left nothing at the owner, will not create
-anything later (the product waits: ``lookup.after``); what was created and is gone is not registered any more; and a
-record that is there when an intent is concluded is of what the call created, not of an earlier incarnation.
+anything later (the product waits: ``lookup.after``); and what was created and is gone is not registered any more.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ def _conclude(flight: Flight) -> Txn:
     by, found, held = authority(flight), _intent(flight), Revision(flight.revs[4])
     if flight.name == "resolve":
         written = record(flight.rest[0])
-        return txi.resolve(KEYS, by, found, X, written, HoldRecord("", 0, "intent"), held)
+        return txi.resolve(KEYS, by, found, X, written, HoldRecord("", 0, "intent"), held, Revision(flight.revs[5]))
     if flight.name == "recorded":
-        return txi.recorded(KEYS, by, found, X)
+        return txi.recorded(KEYS, by, found, X, Revision(flight.revs[5]))
     if flight.name == "suspect":
         return txi.suspect(KEYS, by, found, SUSPECT)
     return txi.dismiss(KEYS, by, found, X, held)
@@ -183,10 +182,12 @@ class Intents(Collector):
         options: list[tuple[str, tuple[int, ...], tuple[Any, ...]]] = [("suspect", revs, (0, self.outlived))]
         call = state.scene.more
         if there and there == call.made:  # the owner is asked by the call's own key
-            if not self.has(state, KEYS.record(X)):
-                options.append(("resolve", revs, (there, self.outlived)))
-            elif self.incarnation(state.keys, X) == there:
+            known = self.at(state, KEYS.record(X))
+            revs = (*revs, known[2] if known else 0)
+            if known is not None and self.incarnation(state.keys, X) == there:
                 options.append(("recorded", revs, (0, self.outlived)))
+            elif known is None or (known[2] < intent[2] and intent[0] == encode(WRITTEN)):
+                options.append(("resolve", revs, (there, self.outlived)))
         elif call.forwarded or call.over or dead:
             options.append(("dismiss", revs, (0, self.outlived)))
         return options
@@ -222,7 +223,8 @@ class Intents(Collector):
     def check(self, state: State) -> None:
         super().check(state)
         made = state.scene.more.made
-        if made and state.scene.owner[0] == made and not (self.has(state, INTENT) or self.has(state, KEYS.record(X))):
+        recorded = made and self.incarnation(state.keys, X) == made
+        if made and state.scene.owner[0] == made and not (self.has(state, INTENT) or recorded):
             raise Violation(f"L3: what the call created (incarnation {made}) is there, and nothing in etcd knows of it")
 
     def on_intend(self, state: State, keys: Keys, flight: Flight) -> Landed:

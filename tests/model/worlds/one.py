@@ -23,9 +23,11 @@ class OneResource(Collector):
     late = frozenset({"condemn", "prepare"})
     leaders = ("leader",)
     families: tuple[Family, ...] = FAMILIES
+    besides: tuple[bytes, ...] = ()
+    """Other keys."""
 
     def __init__(self, budget: dict[str, int]) -> None:
-        layout = Layout(KEYS, keys_of([X], [A, B], self.families, [EPOCH, ARMED, SHARD]), UNSEEN)
+        layout = Layout(KEYS, keys_of([X], [A, B], self.families, [EPOCH, ARMED, SHARD, *self.besides]), UNSEEN)
         super().__init__(layout, {**holders.BUILDERS, **decisions.BUILDERS}, [X], [A, B], budget)
 
     def start(self) -> State:

@@ -9,7 +9,7 @@ from leasehold.protocol.keyspace import Family
 from leasehold.protocol.records import ArmedRecord, PinRecord, ShardRecord, encode
 from tests.model.etcd import Keys
 from tests.model.holders import Landed
-from tests.model.names import ARMED, ARMED_VALUE, EPOCH, KEYS, ROSTER, SHARD, A, X, hold, record
+from tests.model.names import ARMED, ARMED_VALUE, BOOT, EPOCH, KEYS, ROSTER, SHARD, A, B, X, hold, record
 from tests.model.scene import Scene
 from tests.model.world import Flight, State, Steps, Violation
 from tests.model.worlds.one import FAMILIES, OneResource
@@ -23,9 +23,10 @@ class Operator(OneResource):
     title = "the brake, pins and restores, beside decisions that arrive late"
     late = frozenset({"condemn", "prepare", "send"})
     families = (*FAMILIES, Family.PINS)
+    besides = (KEYS.hold(X, tx.PINNED),)
 
-    def __init__(self) -> None:
-        super().__init__({"trips": 1, "arms": 1, "pins": 1, "restores": 1, "acquires": 0, "attaches": 0})
+    def __init__(self, budget: dict[str, int] | None = None) -> None:
+        super().__init__(budget or {"trips": 1, "arms": 1, "pins": 1, "restores": 1, "acquires": 0, "attaches": 0})
         self._builders |= {
             "trip": lambda _: tx.trip(KEYS), "arm": lambda _: tx.arm(KEYS, ArmedRecord("o", "w")),
             "pin": lambda flight: tx.pin(KEYS, flight.about, PinRecord("o", "w")),
@@ -74,6 +75,48 @@ class Operator(OneResource):
         return state.scene._replace(reached=state.scene.reached | touched), ()
 
     on_unpin = on_restore = on_pin
+
+
+class Pins(Operator):
+    title = "a pin, one of whose keys is lost, and whose id the app uses again"
+    late = frozenset()
+    careless = True
+
+    def __init__(self) -> None:
+        super().__init__({"pins": 1, "losses": 1, "deletes": 1, "creates": 1})
+
+    def start(self) -> State:
+        """B, who could use the id again, is alive."""
+        state, keys = super().start(), [(KEYS.beacon(B), BOOT.encode()), (KEYS.roster(B), encode(ROSTER))]
+        for key, value in keys:
+            state = state._replace(keys=self.put(state.keys, key, value))
+        return self.settled(state._replace(scene=state.scene._replace(more=False)))
+
+    def steps(self, state: State) -> Steps:
+        yield from super().steps(state)
+        yield from self.lease(B, state)
+        yield from self.deletes(B, X, state)
+        yield from self.creates(B, X, state)
+        yield from self.registers(B, state)
+        if self.may(state.scene, "losses"):
+            for key, called in ((KEYS.pin(X), "the pin"), (KEYS.hold(X, tx.PINNED), "the pin's hold")):
+                if self.has(state, key):
+                    scene = self.spent(state.scene, "losses")
+                    yield f"{called} is lost", self.moved(state, self.put(state.keys, key, None), scene)
+
+    def on_pin(self, state: State, keys: Keys, flight: Flight) -> Landed:
+        scene, launched = super().on_pin(state, keys, flight)
+        return scene._replace(more=flight.name == "pin"), launched
+
+    on_unpin = on_pin
+
+    def on_prepare(self, state: State, keys: Keys, flight: Flight) -> Landed:
+        if state.scene.more:
+            raise Violation("S4: x is prepared, and the operator who pinned it never said otherwise")
+        return super().on_prepare(state, keys, flight)
+
+    def over(self, state: State) -> bool:
+        return super().over(state) or not self.may(state.scene, "losses")  # what is lost keeps it until an unpin
 
 
 class LostKeys(Operator):

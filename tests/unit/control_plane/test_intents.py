@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.intents import Over
 from leasehold.control_plane.core.lifecycle import State
+from leasehold.control_plane.intents import suspects
 from leasehold.control_plane.loading import RuleLoader
 from leasehold.control_plane.owners.outcome import Verdict
 from leasehold.protocol import transactions as protocol
@@ -68,6 +69,41 @@ async def test_what_a_crashed_call_created_is_found_recorded_condemned_and_swept
     await stage.clock.advance(3)
     await eventually("it is gone", lambda: not stage.owner.things)
     assert metric(plane, "leasehold_intents_resolved_total", owner="store", outcome="found") == 1
+
+
+async def test_what_a_call_created_anew_is_not_taken_for_the_recorded_incarnation_before_it(stage: Stage) -> None:
+    """The id is used again. The record that stands there is of what is gone, and what it referred to stays kept."""
+    knowing = await restarted(stage)
+    plane = await stage.leading(asking_rules(stage.owner))
+    stage.owner.add("x")
+    earlier = await stage.hand.attach("earlier", ttl=10**6, says_ttl=1)
+    await stage.hand.register(earlier, "x", references=(blob("part"),), grace_class="8s")
+    knowing.made["c1"] = "x"
+    a = await crashed(stage)
+    await seen(plane)
+    await stage.clock.advance(AFTER + 1.5)
+    await eventually("the intent is concluded", lambda: len(plane.index.intents) == 0)
+    found = await stage.hand.get(stage.hand.keys.record(blob("x")))
+    assert found is not None
+    record = decode(ResourceRecord, found.value)
+    assert (record.creator, record.incarnation) == (a, "call:c1")
+    assert ("store", "blob", "part") in record.references
+
+
+async def test_a_record_of_another_incarnation_that_came_later_leaves_the_intent_a_suspect(stage: Stage) -> None:
+    knowing = await restarted(stage)
+    plane = await stage.leading(asking_rules(stage.owner))
+    knowing.made["c1"] = "x"
+    a = await crashed(stage)
+    later = await stage.hand.attach("later", ttl=10**6, says_ttl=1)
+    await stage.hand.register(later, "x", grace_class="8s")
+    await stage.hand.commit(Txn((), (Put(stage.hand.keys.record(blob("x")), b"{}"),)))
+    await seen(plane)
+    await stage.clock.advance(AFTER + 1.5)
+    await eventually("it is listed", lambda: list(suspects(plane.index)) == [(a, "c1", "other-incarnation")])
+    found = await stage.hand.get(stage.hand.keys.record(blob("x")))
+    assert found is not None
+    assert found.value == b"{}"
 
 
 async def test_not_there_is_asked_twice_apart(stage: Stage) -> None:
@@ -194,7 +230,7 @@ async def test_what_has_a_record_already_is_not_recorded_again(stage: Stage) -> 
     stage.owner.add("x")
     knowing.made["c1"] = "x"
     b = await stage.hand.attach("b", ttl=10**6, says_ttl=1)
-    await stage.hand.register(b, "x", grace_class="8s")
+    await stage.hand.register(b, "x", incarnation="call:c1", grace_class="8s")
     before = await stage.hand.get(stage.hand.keys.record(blob("x")))
     await crashed(stage)
     await seen(plane)

@@ -15,7 +15,7 @@ from leasehold.cli.inspect.survey import Survey
 from leasehold.protocol.names import LeaseId, OwnerName, Resource, ResourceId, TypeName
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules import Mode
-from leasehold.protocol.transactions import EVERY, every
+from leasehold.protocol.transactions import EVERY, PINNED, every
 
 _PINNED = "But it is pinned: nothing happens until `leasehold unpin`."
 
@@ -112,6 +112,8 @@ def _standing(hold: HoldView, remaining: Mapping[LeaseId, int]) -> str:
             return "held it and has vanished: its lease ran out and nobody reported why"
         case HolderStatus.RELEASED:
             return "let go of it"
+        case _ if hold.holder == PINNED:
+            return "stands for an operator's pin that is not there any more: pin it again, or unpin it"
         case _:
             return "holds it, but is not on the roster: nothing may be concluded from its silence"
 

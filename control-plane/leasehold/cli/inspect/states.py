@@ -15,7 +15,7 @@ from leasehold.protocol.names import ClassName, Holder, Resource
 from leasehold.protocol.orphans import rule_in
 from leasehold.protocol.records import EpochRecord, HolderKind, HoldRecord, SweepState
 from leasehold.protocol.rules import Mode, RuleSet, permitted_mode
-from leasehold.protocol.transactions import every
+from leasehold.protocol.transactions import PINNED, every
 
 
 class State(StrEnum):
@@ -141,12 +141,16 @@ def resource_view(picture: Survey, resource: Resource, rules: RuleSet | None) ->
     """One resource; its record must be in the picture."""
     found = picture.resources[resource]
     record = found.record
-    holds = tuple(_hold_view(picture, holder, hold) for holder, hold in picture.holds.get(resource, {}).items())
+    pin = picture.pins.get(resource)
+    holds = tuple(
+        _hold_view(picture, holder, hold)
+        for holder, hold in picture.holds.get(resource, {}).items()
+        if pin is None or holder != PINNED
+    )
     inbound = (*picture.refs.get(resource, ()), *picture.refs.get(every(resource), ()))
     sources = tuple(source for source in inbound if source in picture.resources and source != resource)
     tombstone = _tombstone_view(picture, resource, ClassName(record.grace_class) if record else None)
     sweep = _sweep_view(picture, resource)
-    pin = picture.pins.get(resource)
     mode = mode_of(rules, record.rule if record else "")
     return ResourceView(
         owner=resource.owner,

@@ -52,7 +52,7 @@ def unpin(target: Target, resource: Resource) -> None:
     """Take the pin off RESOURCE. If nobody holds it, its grace starts anew."""
 
     def txn(picture: Survey) -> Txn:
-        if resource not in picture.pins:
+        if resource not in picture.pins and transactions.PINNED not in picture.holds.get(resource, {}):
             raise Failure(f"{resource}: not pinned; nothing to do")
         return transactions.unpin(target.keys, resource)
 

@@ -63,7 +63,7 @@ from leasehold.protocol.records import (
 )
 from leasehold.protocol.rules import Owner, Rule
 from leasehold.protocol.store import Change, Event, KeyValue
-from leasehold.protocol.transactions import references, resources
+from leasehold.protocol.transactions import PINNED, references, resources
 
 R = TypeVar("R", bound=msgspec.Struct)
 Handler = Callable[[Key, KeyValue, bool], bool]
@@ -409,7 +409,9 @@ class Index:
             entry.holds = (*others, hold)
             found.resources.add(entry.resource)
         else:
-            if known is not None:
+            if holder == PINNED:
+                self.departures.pins[entry.resource] = None
+            elif known is not None:
                 self.departures.holds[entry.resource] = known.revision
             entry.holds = others
             found.resources.discard(entry.resource)
@@ -440,6 +442,8 @@ class Index:
         entry = self._entry(key)
         if item.mod_revision <= entry.sweep:
             return False
+        if not there and entry.sweep:
+            self.departures.sweeps[entry.resource] = entry.sweep
         entry.sweep = item.mod_revision if there else ABSENT
         record = self._read(SweepRecord, item) if there else None
         entry.sweep_state = SWEEPING[record.state] if record else Sweeping.UNREADABLE if there else Sweeping.NONE
@@ -458,6 +462,8 @@ class Index:
         entry = self._entry(key)
         if item.mod_revision <= entry.pin:
             return False
+        if not there:
+            self.departures.pins[entry.resource] = None
         entry.pin = item.mod_revision if there else ABSENT
         self._reconsider(entry)
         return True
@@ -585,7 +591,9 @@ class Index:
         if type(held) is Hold:  # nearly always
             holding = self._holding_by(held, entry.tombstone)
         else:
-            holdings = {self._holding_by(hold, entry.tombstone) for hold in entry.holds}
+            # A pin is a hold, too; it speaks for itself once the pin is gone.
+            others = (hold for hold in entry.holds if not (entry.pin and hold.holder == PINNED))
+            holdings = {self._holding_by(hold, entry.tombstone) for hold in others}
             holding = next((one for one in _MOST_DECISIVE_FIRST if one in holdings), Holding.UNACCOUNTED)
         free = holding is Holding.UNHELD or holding is Holding.RESTLESS
         return Holding.PINNED if entry.pin and free else holding

@@ -24,7 +24,7 @@ from leasehold.protocol.records import (
     decode,
 )
 from leasehold.protocol.store import KeyValue
-from leasehold.protocol.transactions import EpochFound, HoldFound, Unheld, every, resources
+from leasehold.protocol.transactions import PINNED, EpochFound, HoldFound, Unheld, every, resources
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -192,6 +192,10 @@ def _why_keep(holder: Holder, beacon: KeyValue | None, roster: KeyValue | None) 
     """Raises ``Unreadable``."""
     if beacon is not None:
         return Keep("held", f"by {holder}")
+    if holder == PINNED:
+        return Keep(
+            "unaccounted", "an operator pinned it, and the pin is not there any more: pin it again, or unpin it"
+        )
     if roster is None:
         return Keep("unaccounted", f"{holder} has no roster entry: nothing follows from its silence")
     decode(RosterRecord, roster.value)

@@ -4,6 +4,8 @@
     register --the same, but it refers to more now--> register over what was seen, with the references of both
     register --record there, another incarnation--> register over what was seen, dropping its references
     register, intend --being swept--> later, until the sweep is over: a new incarnation needs its record
+    register of what needs everything of a type --some of it being swept--> later, but not for long: until the
+                     reference is there nothing of that type is protected by it
     acquire  --being swept--> too late        acquire --no record--> not ours (as a register's second try: register)
     forget   --look--> forget what was seen --changed meanwhile--> look again
     forget, observed long ago, of we do not know which incarnation --record there--> not ours
@@ -115,6 +117,7 @@ def _register(keys: Keyspace, item: Item, operation: Register, boot: Boot) -> Tx
         call=operation.call,
         intender=operation.intender,
         dropped=item.dropped,
+        past_others=item.late,
     )
 
 
