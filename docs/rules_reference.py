@@ -1,7 +1,7 @@
-"""``rules-reference.md``, made of the model of a rule file: ``python docs/rules_reference.py > docs/rules-reference.md``.
+"""``rules-reference.md``, made of the model of a rule file: ``python docs/rules_reference.py`` prints it.
 
-Fields, types, defaults and what is required come from the types; the words are the models' own docstrings, so that there
-is one place to mend them. ``make rules-docs`` writes the page, and a test says when it is out of date.
+Fields, types, defaults and what is required come from the types; the words are the models' own docstrings, so that
+there is one place to mend them. ``make rules-docs`` writes the page, and a test says when it is out of date.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _HEAD = """\
 <!-- Made by `make rules-docs` from proto/leasehold/protocol. Do not edit. -->
 # Every field of a rule file
 
-A file has `owners`, a list of [Owner](#owner), and `rules`, a list of [Rule](#rule). What is not listed here is refused, and
-`leasehold rules check` says where. How the fields play together, with examples: [rules.md](rules.md).
+A file has `owners`, a list of [Owner](#owner), and `rules`, a list of [Rule](#rule). What is not listed here is
+refused, and `leasehold rules check` says where. How the fields play together, with examples: [rules.md](rules.md).
 """
 
 

@@ -1,4 +1,4 @@
-"""No link in any page of the repository leads nowhere: neither to a file that is not there nor to a heading that is not."""
+"""No link in any page of the repository leads nowhere: the file is there, and so is the heading."""
 
 from __future__ import annotations
 
