@@ -46,7 +46,7 @@ async def test_whichever_family_of_keys_is_lost_nothing_needed_is_deleted(
     assert bool(metric(plane, "leasehold_brake_trips_total", cause=Cause.LOST)) is (family in TRIPS_AT_ONCE)
 
 
-@pytest.mark.parametrize("family", ("nothing", *(one.value for one in Family)))
+@pytest.mark.parametrize("family", ["nothing", *(one.value for one in Family)])
 async def test_a_family_whose_keys_never_go_by_themselves_trips_the_brake_when_it_is_lost(
     stage: Stage, family: str, tmp_path: Path
 ) -> None:
