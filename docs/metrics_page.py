@@ -66,8 +66,8 @@ def _section(title: str, metrics: Sequence[Declared]) -> Iterator[str]:
 
 def _alerts(document: Any) -> Iterator[str]:
     yield "## Alerts\n"
-    yield "They stand in [`alerts.yaml`](../helm/leasehold/files/alerts.yaml) of the chart, which makes a `PrometheusRule` of"
-    yield "them (`monitoring.prometheusRule.enabled`); any Prometheus takes them as they are.\n"
+    yield "They stand in [`alerts.yaml`](../helm/leasehold/files/alerts.yaml) of the chart, which makes a"
+    yield "`PrometheusRule` of them (`monitoring.prometheusRule.enabled`); any Prometheus takes them as they are.\n"
     yield "| alert | severity | when | runbook |\n|---|---|---|---|"
     for group in document["groups"]:
         for rule in group["rules"]:

@@ -78,7 +78,7 @@ CONDEMNED = counter(
 REVIVED = counter(
     "leasehold_revived", "reason",
     about="Resurrections: tombstones taken away again, by reason",
-    meaning="A holder came back within the grace (`held`, `roster-newer`), or the owner said `in-use`. The grace did "
+    meaning="A holder came back within the grace (`held`, `restless`), or the owner said `in-use`. The grace did "
     "its work.",
     normal="rare",
     act="many: leases end too early. A longer TTL, more CPU for sidecars, or a look at etcd's elections",
