@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format check bench bench-data-plane bench-matching bench-etcd-client bench-large
 .PHONY: bench-collector
-.PHONY: chaos fuzz proto crds helm-docs rules-docs lock clean
+.PHONY: chaos fuzz proto crds helm-docs metrics-docs rules-docs dashboards lock clean
 
 help: ## what one can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -80,6 +80,12 @@ proto: $(VENV)/.dev ## regenerate the etcd stubs (the result is committed)
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --mypy_out=proto --grpclib_python_out=proto proto/leasehold/protocol/etcd/rpc.proto
 
 CRDS := helm/leasehold/files/crds
+metrics-docs: $(VENV)/.dev ## write docs/metrics.md again, from the declarations in the code
+	$(BIN)/python docs/metrics_page.py
+
+dashboards: $(VENV)/.dev ## write the Grafana dashboards again, from helm/dashboards
+	$(BIN)/python -m helm.dashboards helm/leasehold/files/dashboards
+
 crds: $(VENV)/.dev ## write the definitions of Owner and InterceptionRule again, from the model
 	$(BIN)/python -m leasehold.control_plane.kubernetes.crds $(CRDS)
 

@@ -13,11 +13,11 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from leasehold.cli.doctor.known_bad import parse_version
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.etcd.binary import EtcdNotFound, find_etcd
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
+from leasehold.protocol.etcd.known_bad import parse_version
 from leasehold.protocol.etcd.process import EtcdProcess, free_ports
 from leasehold.protocol.names import Revision
 from leasehold.protocol.store import Put, Txn, absent

@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from leasehold.cli.doctor.known_bad import defects_of, parse_version
+from leasehold.protocol.etcd.known_bad import defects_of, parse_version
 from tests.helm.chart import (
     CHART,
     EXTERNAL,

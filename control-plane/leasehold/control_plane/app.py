@@ -12,7 +12,7 @@ import os
 import random
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from itertools import islice
 from types import TracebackType
@@ -28,7 +28,7 @@ from leasehold.control_plane.collector import Collector
 from leasehold.control_plane.config import Config
 from leasehold.control_plane.config_events import EventsConfig
 from leasehold.control_plane.core.index import Index
-from leasehold.control_plane.core.lifecycle import State, Step, as_permitted
+from leasehold.control_plane.core.lifecycle import Step
 from leasehold.control_plane.cycles import Cycles
 from leasehold.control_plane.finds import Finds
 from leasehold.control_plane.graces import Graces
@@ -43,7 +43,7 @@ from leasehold.control_plane.kubernetes.controller import Controller
 from leasehold.control_plane.leadership import Leadership
 from leasehold.control_plane.loading import RuleLoader
 from leasehold.control_plane.membership import Membership
-from leasehold.control_plane.metrics import Metrics, Sample
+from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.observe import Observer
 from leasehold.control_plane.owners.faces import Faces
 from leasehold.control_plane.owners.grpc import GrpcOwner
@@ -57,6 +57,10 @@ from leasehold.control_plane.roster import Roster
 from leasehold.control_plane.shadows import Shadows
 from leasehold.control_plane.standing import Standing
 from leasehold.control_plane.sweeper import Sweeper
+from leasehold.control_plane.telemetry.census import Census
+from leasehold.control_plane.telemetry.etcd_health import EtcdHealth
+from leasehold.control_plane.telemetry.gauges import Gauges, show_objects
+from leasehold.control_plane.telemetry.watching import Watching
 from leasehold.control_plane.ticking import MonotonicClock
 from leasehold.control_plane.vigil import Vigil
 from leasehold.control_plane.witness import Witness
@@ -180,8 +184,17 @@ class ControlPlane:
         self.injection = self._injection_service()
         self.objects = self._controller(deadline, jitter)
         self.events = self._emitters(deadline, jitter)
+        self._gauges = Gauges(
+            index, clock, self.leadership, self.brake, self.collector, self.observer, self.owners, self.cycles,
+            version("leasehold"),
+        )  # fmt: skip
+        for part in (self._gauges, self.standing, self.shadows, self.inventories):
+            part.show(metrics)
+        if self.objects is not None:
+            show_objects(metrics, self.objects)
+        census = Census(client, keys, index, clock, deadline=deadline, seen=lambda: self.observer.sight.revision)
+        self.watching = Watching(census, EtcdHealth(client, clock, deadline=deadline), clock, metrics)
         self._running: asyncio.Task[None] | None = None
-        self._show_metrics()
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self.run(), name="control-plane")
@@ -209,6 +222,7 @@ class ControlPlane:
             tasks.create_task(self.inventories.run())
             tasks.create_task(self.cycles.run())
             tasks.create_task(self.canary.run())
+            tasks.create_task(self.watching.run())
             if self.injection is not None:
                 tasks.create_task(self.injection.run())
             for emitter in self.events:
@@ -372,13 +386,9 @@ class ControlPlane:
             "held": len(self.leadership.acting()),
             "leaving": self.leadership.leaving(),
             "warming_up": len(self.brake.shard_warm_ups.left(Instant(self.clock.now()))),
-            "free": self._free_shards(),
+            "free": self._gauges.free_shards(),
             "of_replicas": dict(replicas),
         }
-
-    def _free_shards(self) -> int:
-        count = self.index.shard_count or 1
-        return count - sum(n < count for n in self.index.shards)
 
     def _first_unreadable(self) -> dict[str, str]:
         return {key.decode("ascii", "replace"): why for key, why in islice(self.index.unreadable.items(), 100)}
@@ -391,73 +401,6 @@ class ControlPlane:
             for holder, call, reason in islice(suspects(self.index), 100)
         ]
         return {"count": counts.total(), "reasons": dict(counts), "first": first}
-
-    def _show_metrics(self) -> None:
-        def view(name: str, text: str, labels: Iterable[str], read: object) -> None:
-            self.metrics.view(name, text, labels, read)  # type: ignore[arg-type]
-
-        def now() -> Instant:
-            return Instant(self.clock.now())
-
-        def one(value: float) -> list[Sample]:
-            return [((), value)]
-
-        crews = self.collector.crews
-        sight = self.observer.sight
-        view("leasehold_resources", "Resources by state", ("owner", "type", "state"), self._states)
-        view("leasehold_backlog_items", "Waiting or in hand, by stage", ("stage",),
-             lambda: [((step.value,), len(crew.backlog)) for step, crew in crews.items()])  # fmt: skip
-        view("leasehold_backlog_oldest_age_seconds", "Age of the oldest, by stage", ("stage",),
-             lambda: [((step.value,), crew.backlog.oldest_age(now())) for step, crew in crews.items()])  # fmt: skip
-        view("leasehold_failed_steps", "Steps that failed on etcd or a mistake of ours, by stage", ("stage",),
-             lambda: [((step.value,), crew.failures) for step, crew in crews.items()])  # fmt: skip
-        view("leasehold_leader", "1 while this replica does what is done once per tenant", (),
-             lambda: one(self.leadership.leading))  # fmt: skip
-        view("leasehold_shards", "Shards of the tenant", (), lambda: one(self.index.shard_count or 0))
-        view("leasehold_shards_held", "Shards this replica acts for", (),
-             lambda: one(len(self.leadership.acting())))  # fmt: skip
-        view("leasehold_shards_free", "Shards nobody acts for, as this replica sees it", (),
-             lambda: one(self._free_shards()))  # fmt: skip
-        view("leasehold_shards_warming_up", "Shards of this replica in which nothing is prepared yet", (),
-             lambda: one(len(self.brake.shard_warm_ups.left(now()))))  # fmt: skip
-        view("leasehold_replicas", "Control planes that are alive, as this replica sees it", (),
-             lambda: one(len(self.index.replicas)))  # fmt: skip
-        view("leasehold_armed", "1 while collecting is allowed", (), lambda: one(not self.brake.why_not))
-        view("leasehold_warm_up_seconds_left", "Until when nothing is prepared", (),
-             lambda: one(self.brake.warm_up.left(now())))  # fmt: skip
-        self.standing.show(self.metrics)
-        self.shadows.show(self.metrics)
-        view("leasehold_watch_lag_seconds", "Since etcd was last heard from", (), lambda: one(self.observer.silence))
-        view("leasehold_unreadable_records", "Keys that cannot be read", (), lambda: one(len(self.index.unreadable)))
-        view("leasehold_unaccounted_resources", "Kept because nothing proves them unheld", (), self._unaccounted)
-        view("leasehold_intents", "Calls whose outcome is not recorded", (), lambda: one(len(self.index.intents)))
-        view("leasehold_suspects", "Calls of ended holders that nobody can tell the outcome of", ("reason",),
-             lambda: [((why,), n) for why, n in reasons(self.index).items()])  # fmt: skip
-        for name, (text, read) in self.inventories.views().items():
-            view(name, text, ("owner", "type"), read)
-        view("leasehold_cycles_too_large", "Dead reference cycles kept because no transaction holds them", (),
-             lambda: one(self.cycles.too_large))  # fmt: skip
-        view("leasehold_scan_corrections", "Keys the scan found wrong", (), lambda: one(sight.corrections))
-        view("leasehold_owner_stopped", "1 while an owner is not called", ("owner", "state"),
-             lambda: [((name, state), state != "calling") for name, state in self.owners.states().items()])  # fmt: skip
-
-        if (objects := self.objects) is not None:
-            view("leasehold_objects", "Owners and rules as objects, by whether they are accepted", ("kind", "accepted"),
-                 objects.counts)  # fmt: skip
-            view("leasehold_objects_behind", "1 while etcd may not say what the objects say", (),
-                 lambda: one(bool(objects.why_not)))  # fmt: skip
-        view("leasehold_notices_owed", "Condemnations and restores that owners have yet to be told", ("owner", "call"),
-             lambda: list(self.index.notices.counts().items()))  # fmt: skip
-
-    def _states(self) -> list[Sample]:
-        shown: dict[tuple[str, ...], float] = {}
-        for (owner, kind, rule, state), count in self.index.counts.items():
-            place = (owner, kind, as_permitted(state, self.index.policy.of_rule(rule).mode).value)
-            shown[place] = shown.get(place, 0) + count
-        return list(shown.items())
-
-    def _unaccounted(self) -> list[Sample]:
-        return [((), sum(n for (_, _, _, state), n in self.index.counts.items() if state is State.UNACCOUNTED))]
 
 
 async def serve(config: Config, lifetime: Lifetime) -> None:

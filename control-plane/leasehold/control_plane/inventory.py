@@ -29,6 +29,7 @@ from leasehold.control_plane.metrics import Metrics, Sample
 from leasehold.control_plane.owners.listing import BadPage, page_of
 from leasehold.control_plane.owners.outcome import Fetched
 from leasehold.control_plane.owners.questions import Questions
+from leasehold.control_plane.telemetry.declared import finding as told
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.lookups import Inventory
 from leasehold.protocol.names import CallId, Instant, OwnerName, Resource, ResourceId, Revision, TypeName
@@ -206,21 +207,18 @@ class Inventories:
         """By owner and type, of the last whole listing."""
         return {f"{owner}/{kind}": _told(shelf) for (owner, kind), shelf in self.shelves.items()}
 
-    def views(self) -> dict[str, tuple[str, Callable[[], list[Sample]]]]:
-        """Gauges by owner and type: name, help, and how to read it."""
+    def show(self, metrics: Metrics) -> None:
+        """As gauges, by owner and type."""
 
         def of(read: Callable[[Compared], int]) -> Callable[[], list[Sample]]:
             return lambda: [(place, read(shelf.last)) for place, shelf in self.shelves.items() if shelf.last]
 
-        return {
-            "leasehold_unmanaged_resources": ("Listed by an owner, and none of ours", of(lambda it: it.unmanaged)),
-            "leasehold_inventory_candidates": ("Listed as ours, unknown to us", of(lambda it: len(it.candidates))),
-            "leasehold_inventory_missing": ("Recorded, and not listed", of(lambda it: len(it.missing))),
-            "leasehold_inventory_braked": (
-                "1 while too much differs to conclude anything",
-                lambda: [(place, bool(shelf.braked)) for place, shelf in self.shelves.items()],
-            ),
-        }
+        metrics.view(told.UNMANAGED, of(lambda it: it.unmanaged))
+        metrics.view(told.INVENTORY_CANDIDATES, of(lambda it: len(it.candidates)))
+        metrics.view(told.INVENTORY_MISSING, of(lambda it: len(it.missing)))
+        metrics.view(
+            told.INVENTORY_BRAKED, lambda: [(place, bool(shelf.braked)) for place, shelf in self.shelves.items()]
+        )
 
     def _now(self) -> Instant:
         return Instant(self._clock.now())

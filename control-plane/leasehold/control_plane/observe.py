@@ -58,6 +58,8 @@ class Sight:
     trouble: str = "etcd has not been listed yet"
     corrections: int = 0
     lists: int = 0
+    compared_at: Instant = NEVER_HEARD
+    """When all keys were last compared with what is known."""
 
 
 class Observer:
@@ -118,6 +120,11 @@ class Observer:
         return self._clock.now() - self.sight.heard_at
 
     @property
+    def scan_age(self) -> float:
+        """Seconds since all keys were last compared with what is known."""
+        return self._clock.now() - self.sight.compared_at
+
+    @property
     def hears(self) -> bool:
         """Whether what is known is fresh. False: the next thing heard will be the end of a gap."""
         return self.sight.synced and self.silence <= SILENCE_SECONDS
@@ -133,6 +140,7 @@ class Observer:
         self.sight.synced = True
         self.sight.trouble = ""
         self.sight.lists += 1
+        self.sight.compared_at = self.sight.heard_at
         self._advanced.ring()
         log.info(
             "listed", revision=revision, resources=len(self._index), seconds=round(self._clock.now() - began, 3)
@@ -259,6 +267,7 @@ class Observer:
             return 0
         finally:
             self._scanning = False
+        self.sight.compared_at = Instant(began)
         if wrong:
             self.sight.corrections += wrong
             log.error("scan_corrected", keys=wrong)

@@ -17,6 +17,7 @@ from leasehold.control_plane.core.lifecycle import Grace, Holding, Step
 from leasehold.control_plane.core.shadow import Phase, Shadow, Sight
 from leasehold.control_plane.leadership import TenantsAuthority
 from leasehold.control_plane.metrics import Metrics
+from leasehold.control_plane.telemetry.declared import shadow as told
 from leasehold.control_plane.ticking import written_now
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.keyspace import Family, Keyspace
@@ -73,16 +74,16 @@ class Shadows:
         return self._shadow.records() if self._shadow is not None else {}
 
     def show(self, metrics: Metrics) -> None:
-        for name, text, read in (
-            ("would_delete", "Would have been deleted, had the rule been allowed to", _would),
-            ("wrong", "Of those, needed by somebody afterwards", lambda r: r.wrong),
-            ("by_app", "Of those, deleted by their app itself", lambda r: r.by_app),
-            ("unheld", "Of those, missed by nobody yet", lambda r: r.unheld),
+        for declared, read in (
+            (told.SHADOW_WOULD_DELETE, _would),
+            (told.SHADOW_WRONG, lambda r: r.wrong),
+            (told.SHADOW_BY_APP, lambda r: r.by_app),
+            (told.SHADOW_UNHELD, lambda r: r.unheld),
         ):
             metrics.view(
-                f"leasehold_shadow_{name}", text, ("rule",),
+                declared,
                 lambda read=read: [((rule,), read(record)) for rule, record in self.records().items()],  # type: ignore[misc]
-            )  # fmt: skip
+            )
 
     # --- parts --------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from leasehold.control_plane.core.lifecycle import State
 from leasehold.control_plane.core.versions import common
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.rations import Rations
+from leasehold.control_plane.telemetry.declared import brake as told
 from leasehold.control_plane.vigil import Vigil
 from leasehold.protocol.names import Resource
 from leasehold.protocol.records import OLDEST_PROTOCOL, PROTOCOL
@@ -74,20 +75,19 @@ class Standing:
         """Everything of it that is a number."""
         vigil, rations = self._brake.vigil, self._rations
         window = vigil.window
-        for name, text, read in (
-            ("window_holders", "Holders that vanished within the brake's window", lambda: window.holders),
-            ("window_carried", "Resources that only those hold", lambda: window.carried),
-            ("window_live", "Resources that were live before", vigil.live),
-            ("window_lost", "Resources that keys went of without a transaction of ours", lambda: window.losses),
-            ("version_gate", "1 while we do not understand this tenant's keys", lambda: bool(self._index.foreign)),
-            ("cluster_distrusted", "1 while etcd is not what it was", lambda: bool(self._brake.distrust)),
-            ("canary_failed", "1 after a self-test that failed", lambda: bool(self._canary.failed)),
-        ):  # fmt: skip
-            metrics.view(f"leasehold_{name}", text, (), lambda read=read: [((), read())])  # type: ignore[misc]
+        for declared, read in (
+            (told.WINDOW_HOLDERS, lambda: window.holders),
+            (told.WINDOW_CARRIED, lambda: window.carried),
+            (told.WINDOW_LIVE, vigil.live),
+            (told.WINDOW_LOST, lambda: window.losses),
+            (told.VERSION_GATE, lambda: bool(self._index.foreign)),
+            (told.CLUSTER_DISTRUSTED, lambda: bool(self._brake.distrust)),
+            (told.CANARY_FAILED, lambda: bool(self._canary.failed)),
+        ):
+            metrics.one(declared, read)
         metrics.view(
-            "leasehold_cap_waiting", "Wait for a cap on prepares", ("owner",),
-            lambda: [((owner,), n) for owner, n in rations.waiting(self._to_prepare).items()],
-        )  # fmt: skip
+            told.CAP_WAITING, lambda: [((owner,), n) for owner, n in rations.waiting(self._to_prepare).items()]
+        )
 
     def _told_of_brake(self) -> dict[str, object]:
         tripped, armed = self._index.tripped[1], self._index.armed_by

@@ -264,10 +264,10 @@ async def _look_after(holds: Holds, budget: Budget, metrics: SidecarMetrics) -> 
         if ticks % TICKS_PER_LOOK:
             continue
         holds.registrar.let_idle_go(IDLE_AT_ONCE)
-        state = holds.journal.state
-        metrics.journal_is(holds.committer.pending, holds.journal.bytes, holds.committer.oldest_age(), state.held_count)
-        for keeper in holds.holders.keepers.values():
-            metrics.belief_is(keeper.life.kind, keeper.seconds_of_belief())
+        journal, committer, keepers = holds.journal, holds.committer, holds.holders.keepers.values()
+        metrics.journal_is(committer.pending, journal.bytes, committer.oldest_age(), full=journal.full)
+        metrics.holds_are(journal.state.held_count)
+        metrics.beliefs_are((keeper.life.kind, keeper.seconds_of_belief()) for keeper in keepers)
         metrics.timers_are(len(holds.timers))
         metrics.relay_is(budget.connections, budget.held)
         metrics.host_is(holds.holders.process is not None)

@@ -1,22 +1,26 @@
-"""Every metric of the sidecar, named here and nowhere else: ``leasehold_sidecar_*``, base units, no id as a label.
+"""Every metric of the sidecar, ready to be written: ``leasehold_sidecar_*``, base units, no id as a label.
 
-One class implements the small ports of the rooms; each room knows only its own.
+What each is, and what to do about it, is declared in ``telemetry``. One class implements the small ports of the rooms;
+each room knows only its own. What happens with every connection or matched call is a tally: no lock, no look-up of
+labels but one in a dictionary.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from importlib.metadata import version
 from time import monotonic
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from leasehold.shell.declaring import Declared
+from leasehold.shell.exporting import export_counter, export_gauge, export_histogram, export_process
 from leasehold.sidecar.capture.metrics_port import Direction
 from leasehold.sidecar.holds.entries import Operation
 from leasehold.sidecar.ports import Outcome
 from leasehold.sidecar.tallies import Spread, Tally
-
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
-MEMBERS = (1, 2, 5, 10, 20, 50, 100)
+from leasehold.sidecar.telemetry import being, holding, traffic
 
 
 class SidecarMetrics:
@@ -27,66 +31,70 @@ class SidecarMetrics:
         self.lost = 0
         """Observations, or connections full of them, that an error of ours or a full journal left unprotected."""
         self._lost_at = 0.0
+        self._kinds: set[str] = set()
         self._connections_and_calls()
-        self._holds()
+        self._leases_and_journal()
         self._gauges()
+        export_process(self.registry)
 
     def _connections_and_calls(self) -> None:
-        self._opened = self._counter("connections_opened", "Connections accepted")
-        self._closed = self._counter("connections_closed", "Connections that ended")
-        self._refused = self._counter("refused_connections", "Accepted and reset at once", "reason")
-        self._connect_failed = self._counter("connect_failures", "Owners that could not be reached", "reason")
-        self._gave_up = self._counter("observer_gave_up", "HTTP that turned into a plain relay", "reason")
-        self._uninspected = self._counter("uninspected_connections", "Relayed blind on purpose", "reason")
-        self._matched = self._tally("matched_calls", "Calls that a rule matched", "rule")
-        self._unusable = self._counter("unusable_calls", "Matched, but without a usable id", "rule", "reason")
-        self._held = self._spread("hold_seconds", "How long bytes were kept back", SECONDS, "direction")
-        self._deadline_passed = self._counter("hold_deadlines_passed", "Holds that ended unregistered", "rule")
-        self._released_early = self._counter("holds_released_early", "Holds that the memory cap ended", "direction")
-        self._calls_rejected = self._counter("rejected_calls", "Answered 503 before they left", "rule")
-        self._keys = self._counter("idempotency_keys", "Requests whose rule wants one", "rule", "outcome")
+        self._opened = self._tally(traffic.CONNECTIONS_OPENED)
+        self._closed = self._tally(traffic.CONNECTIONS_CLOSED)
+        self._refused = self._counter(traffic.REFUSED_CONNECTIONS)
+        self._connect_failed = self._counter(traffic.CONNECT_FAILURES)
+        self._gave_up = self._tally(traffic.OBSERVER_GAVE_UP)
+        self._uninspected = self._tally(traffic.UNINSPECTED)
+        self._matched = self._tally(traffic.MATCHED_CALLS)
+        self._unusable = self._tally(traffic.UNUSABLE_CALLS)
+        self._held = self._spread(traffic.HOLD_SECONDS)
+        self._deadline_passed = self._tally(traffic.HOLD_DEADLINES)
+        self._released_early = self._tally(traffic.HOLDS_RELEASED_EARLY)
+        self._calls_rejected = self._tally(traffic.REJECTED_CALLS)
+        self._keys = self._tally(traffic.IDEMPOTENCY_KEYS)
+        self._registrations = self._tally(holding.REGISTRATIONS)
+        self._unprotected = self._tally(holding.UNPROTECTED)
+        self._commits = self._tally(holding.COMMITS)
+        self._commit_members = self._spread(holding.COMMIT_MEMBERS)
+        self._commit_seconds = self._spread(holding.COMMIT_SECONDS)
+        self._operations = self._tally(holding.OPERATIONS)
+        self._operation_seconds = self._spread(holding.OPERATION_SECONDS)
 
-    def _holds(self) -> None:
-        self._registrations = self._tally("registrations", "Observations that ended", "commit", "outcome")
-        self._unprotected = self._counter("unprotected_creations", "Held by nobody, because", "reason")
-        self._commits = self._tally("commits", "Batches that took place")
-        self._commit_members = self._spread("commit_members", "Operations in a batch", MEMBERS)
-        self._commit_seconds = self._spread("commit_seconds", "How long a batch took", SECONDS)
-        self._commit_failures = self._counter("commit_failures", "Batches that did not take place", "reason")
-        self._operations = self._tally("operations", "Operations that ended", "operation", "outcome")
-        self._operation_seconds = self._spread("operation_seconds", "From the observation to the end", SECONDS)
-        self._late_returns = self._counter("late_returns", "Came back to what was being swept, or was swept")
-        self._taken_back = self._counter("holds_taken_back", "Believed, but not there: acquired anew")
-        self._operations_rejected = self._counter("rejected_operations", "Refused by etcd as malformed")
-        self._renewals = self._counter("lease_renewals", "Renewals asked for", "kind", "result")
-        self._late_renewals = self._counter("lease_renewals_late", "Renewals begun late: the loop stalled", "kind")
-        self._renewals_helped = self._counter("lease_renewals_helped", "Renewed for a loop that was late", "result")
-        self._reattached = self._counter("reattachments", "Beacons that were gone and put back", "kind")
-        self._journal_damage = self._counter("journal_damage", "Journal lines that could not be read", "kind")
-        self._journal_failures = self._counter("journal_failures", "Writes that the disk refused")
-        self._rules_skipped = self._counter("rules_skipped", "Rule documents in etcd that were passed over", "kind")
+    def _leases_and_journal(self) -> None:
+        self._commit_failures = self._counter(holding.COMMIT_FAILURES)
+        self._late_returns = self._counter(holding.LATE_RETURNS)
+        self._taken_back = self._counter(holding.HOLDS_TAKEN_BACK)
+        self._operations_rejected = self._counter(holding.REJECTED_OPERATIONS)
+        self._renewals = self._counter(holding.LEASE_RENEWALS)
+        self._late_renewals = self._counter(holding.LEASE_RENEWALS_LATE)
+        self._renewals_helped = self._counter(holding.LEASE_RENEWALS_HELPED)
+        self._reattached = self._counter(holding.REATTACHMENTS)
+        self._journal_damage = self._counter(holding.JOURNAL_DAMAGE)
+        self._journal_failures = self._counter(holding.JOURNAL_FAILURES)
+        self._rules_skipped = self._counter(being.RULES_SKIPPED)
 
     def _gauges(self) -> None:
-        self._pending = self._gauge("journal_pending", "Operations waiting for etcd")
-        self._journal_bytes = self._gauge("journal_bytes", "Size of the journal")
-        self._oldest = self._gauge("journal_oldest_seconds", "Age of the oldest pending operation")
-        self._holding = self._gauge("holds", "Holds remembered")
-        self._belief = self._gauge("lease_belief_seconds", "How long the lease may still be believed", "kind")
-        self._timers = self._gauge("timers", "Beacons that nobody renews")
-        self._host_alive = self._gauge("host_alive", "1 while there is somebody to hold for")
-        self._degraded = self._gauge("degraded", "1 while what is created may not be registered at once")
-        self._rules = self._gauge("rules", "Rules in use")
-        self._connections = self._gauge("connections", "Connections that are open")
-        self._held_bytes = self._gauge("held_bytes", "Bytes kept back, of all connections together")
-        self._lag = self._histogram("event_loop_lag_seconds", "How late the event loop was", SECONDS)
+        self._pending = self._gauge(holding.JOURNAL_PENDING)
+        self._journal_bytes = self._gauge(holding.JOURNAL_BYTES)
+        self._oldest = self._gauge(holding.JOURNAL_OLDEST)
+        self._journal_full = self._gauge(holding.JOURNAL_FULL)
+        self._holding = self._gauge(holding.HOLDS)
+        self._belief = self._gauge(holding.LEASE_BELIEF)
+        self._timers = self._gauge(holding.TIMERS)
+        self._host_alive = self._gauge(being.HOST_ALIVE)
+        self._degraded = self._gauge(being.DEGRADED)
+        self._rules = self._gauge(being.RULES)
+        self._connections = self._gauge(traffic.CONNECTIONS)
+        self._held_bytes = self._gauge(traffic.HELD_BYTES)
+        self._lag = export_histogram(self.registry, being.LOOP_LAG)
+        self._gauge(being.BUILD).labels(version("leasehold")).set(1)
 
     # --- RelayMetrics -------------------------------------------------------------------------------------------
 
     def connection_opened(self) -> None:
-        self._opened.inc()
+        self._opened.count()
 
     def connection_closed(self) -> None:
-        self._closed.inc()
+        self._closed.count()
 
     def connection_refused(self, reason: str) -> None:
         self._refused.labels(reason).inc()
@@ -95,18 +103,18 @@ class SidecarMetrics:
         self._connect_failed.labels(reason).inc()
 
     def gave_up(self, reason: str) -> None:
-        self._gave_up.labels(reason).inc()
+        self._gave_up.count((reason,))
         if reason == "crashed":
             self._note_a_loss()
 
     def uninspected(self, reason: str) -> None:
-        self._uninspected.labels(reason).inc()
+        self._uninspected.count((reason,))
 
     def matched(self, rule: str) -> None:
         self._matched.count((rule,))
 
     def unusable(self, rule: str, reason: str) -> None:
-        self._unusable.labels(rule, reason).inc()
+        self._unusable.count((rule, reason))
         if reason == "crashed":
             self._note_a_loss()
 
@@ -114,16 +122,16 @@ class SidecarMetrics:
         self._held.see(seconds, (direction,))
 
     def deadline_passed(self, rule: str) -> None:
-        self._deadline_passed.labels(rule).inc()
+        self._deadline_passed.count((rule,))
 
     def released_early(self, direction: Direction) -> None:
-        self._released_early.labels(direction).inc()
+        self._released_early.count((direction,))
 
     def rejected(self, rule: str) -> None:
-        self._calls_rejected.labels(rule).inc()
+        self._calls_rejected.count((rule,))
 
     def idempotency_key(self, rule: str, outcome: str) -> None:
-        self._keys.labels(rule, outcome).inc()
+        self._keys.count((rule, outcome))
 
     # --- RegistrarMetrics, CommitterMetrics ---------------------------------------------------------------------
 
@@ -131,7 +139,7 @@ class SidecarMetrics:
         self._registrations.count((commit, outcome))
 
     def unprotected(self, reason: str) -> None:
-        self._unprotected.labels(reason).inc()
+        self._unprotected.count((reason,))
         if reason != "host-ended":
             self._note_a_loss()
 
@@ -183,14 +191,25 @@ class SidecarMetrics:
 
     # --- what is looked at from time to time --------------------------------------------------------------------
 
-    def journal_is(self, pending: int, size: int, oldest_seconds: float, holds: int) -> None:
+    def journal_is(self, pending: int, size: int, oldest_seconds: float, *, full: bool) -> None:
         self._pending.set(pending)
         self._journal_bytes.set(size)
         self._oldest.set(oldest_seconds)
-        self._holding.set(holds)
+        self._journal_full.set(full)
 
-    def belief_is(self, kind: str, seconds: float) -> None:
-        self._belief.labels(kind).set(seconds)
+    def holds_are(self, count: int) -> None:
+        self._holding.set(count)
+
+    def beliefs_are(self, beliefs: Iterable[tuple[str, float]]) -> None:
+        """Kind and seconds of every holder. Of those of one kind the one with least is shown."""
+        least: dict[str, float] = {}
+        for kind, seconds in beliefs:
+            least[kind] = min(seconds, least.get(kind, math.inf))
+        for gone in self._kinds - least.keys():
+            self._belief.remove(gone)
+        self._kinds = set(least)
+        for kind, seconds in least.items():
+            self._belief.labels(kind).set(seconds)
 
     def timers_are(self, count: int) -> None:
         self._timers.set(count)
@@ -221,17 +240,14 @@ class SidecarMetrics:
         self.lost += 1
         self._lost_at = monotonic()
 
-    def _counter(self, name: str, about: str, *labels: str) -> Counter:
-        return Counter(f"leasehold_sidecar_{name}", about, labels, registry=self.registry)
+    def _counter(self, declared: Declared) -> Counter:
+        return export_counter(self.registry, declared)
 
-    def _tally(self, name: str, about: str, *labels: str) -> Tally:
-        return Tally(self.registry, f"leasehold_sidecar_{name}", about, *labels)
+    def _gauge(self, declared: Declared) -> Gauge:
+        return export_gauge(self.registry, declared)
 
-    def _spread(self, name: str, about: str, bounds: tuple[float, ...], *labels: str) -> Spread:
-        return Spread(self.registry, f"leasehold_sidecar_{name}", about, bounds, *labels)
+    def _tally(self, declared: Declared) -> Tally:
+        return Tally(self.registry, declared.name, declared.about, *declared.labels)
 
-    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
-        return Gauge(f"leasehold_sidecar_{name}", about, labels, registry=self.registry)
-
-    def _histogram(self, name: str, about: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"leasehold_sidecar_{name}", about, labels, registry=self.registry, buckets=buckets)
+    def _spread(self, declared: Declared) -> Spread:
+        return Spread(self.registry, declared.name, declared.about, declared.bounds, *declared.labels)

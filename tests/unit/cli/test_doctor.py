@@ -6,9 +6,9 @@ import pytest
 
 from leasehold.cli.doctor import findings
 from leasehold.cli.doctor.findings import Finding, Level
-from leasehold.cli.doctor.known_bad import defects_of, fixed_in, parse_version
 from leasehold.protocol.errors import Unavailable
 from leasehold.protocol.etcd.cluster import Member, Unreachable
+from leasehold.protocol.etcd.known_bad import defects_of, fixed_in, parse_version
 from leasehold.protocol.names import Revision
 from leasehold.protocol.store import MemberStatus
 from tests.unit.cli.pictures import Picture, abandoned

@@ -305,7 +305,7 @@ async def test_no_more_is_prepared_than_the_caps_allow_and_what_waits_is_told(st
     await stage.clock.advance(GRACE + 0.5)
     await eventually("a bucketful is gone", lambda: len(stage.owner.things) == 4)
     assert plane.status()["caps"]["waiting"] == {"store": 4}  # type: ignore[index]
-    assert metric(plane, "leasehold_cap_waiting", owner="store") == 4
+    assert metric(plane, "leasehold_cap_waiting_resources", owner="store") == 4
     assert metric(plane, "leasehold_cap_reached_total", cap="store") >= 1
     await stage.clock.advance(1.0)
     await eventually("one more", lambda: len(stage.owner.things) == 3)

@@ -252,7 +252,7 @@ async def test_steps_that_fail_are_counted(stage: Stage) -> None:
     client = await stage.stack.enter_async_context(Meddling(stage, deny))
     plane = await stage.leading(rule_set(stage), client=client)
     await abandoned(stage, "x")
-    await eventually("it was tried", lambda: metric(plane, "leasehold_failed_steps", stage="condemn") >= 1)
+    await eventually("it was tried", lambda: metric(plane, "leasehold_failed_steps_total", step="condemn") >= 1)
 
 
 # --- etcd's past is rewritten -------------------------------------------------------------------------------------

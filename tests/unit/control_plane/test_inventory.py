@@ -188,7 +188,7 @@ async def test_what_a_read_does_not_call_gone_is_not_closed(stage: Stage, shop: 
     shop.owner.read_answers += [web.Response(status=answer) for _ in range(5)]
     await shop.scans(plane, 3)
     assert state(plane, "unlisted") is State.HELD
-    assert metric(plane, "leasehold_closed_total", **PLACE) == 0
+    assert metric(plane, "leasehold_inventory_closed_total", **PLACE) == 0
 
 
 @pytest.mark.parametrize("fault", ["status", "loop", "no list"])

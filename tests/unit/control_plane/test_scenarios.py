@@ -117,7 +117,7 @@ async def test_a_lost_event_is_found_by_the_scan(stage: Stage) -> None:
     entry.tombstone = Revision(1)
     assert await plane.observer.scan() == 2
     assert state(plane, "x") is State.HELD
-    assert metric(plane, "leasehold_scan_corrections") == 2
+    assert metric(plane, "leasehold_scan_corrections_total") == 2
     assert plane.brake.warm_up.left(stage.clock.now()) > 0, "who knows what else was missed"
 
 

@@ -1,4 +1,4 @@
 """Is this installation fit to delete things? Findings with a code, a level and a hint; no fail, no exit 1.
 
-``known_bad`` (etcd versions) and ``findings`` (what to make of the facts) are pure; ``command`` asks and prints.
+``findings`` (what to make of the facts) is pure; ``command`` asks and prints.
 """

@@ -8,11 +8,11 @@ from enum import StrEnum
 
 import msgspec
 
-from leasehold.cli.doctor.known_bad import OLDEST_SUPPORTED, defects_of, fixed_in, parse_version, written
 from leasehold.cli.inspect.states import HolderStatus, holder_status
 from leasehold.cli.inspect.survey import Survey
 from leasehold.protocol.configuration import BadConfiguration
 from leasehold.protocol.etcd.cluster import Member, Unreachable
+from leasehold.protocol.etcd.known_bad import OLDEST_SUPPORTED, defects_of, fixed_in, parse_version, written
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules import Mode, On, RuleSet, permitted_mode, warnings
 from leasehold.protocol.store import MemberStatus

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -64,6 +64,7 @@ class Backlog(Generic[T]):
         self._lanes: OrderedDict[str, deque[tuple[int, T]]] = OrderedDict()
         self._later: list[tuple[Instant, int, T]] = []
         self._in_hand: dict[str, int] = {}
+        self._sizes: Counter[str] = Counter()
         self._tickets = 0
 
     def __len__(self) -> int:
@@ -88,6 +89,7 @@ class Backlog(Generic[T]):
         if len(self._items) >= self.capacity:
             return False
         self._items[item] = entry = _Item(lane, now)
+        self._sizes[lane] += 1
         self._queue(item, entry, at)
         return True
 
@@ -95,7 +97,7 @@ class Backlog(Generic[T]):
         """It needs no serving any more. In hand it is left to whoever has it."""
         found = self._items.get(item)
         if found is not None and not found.in_hand:
-            del self._items[item]
+            self._forget(item, found.lane)
 
     def clear(self) -> None:
         """Forget everything that is not in hand."""
@@ -104,6 +106,7 @@ class Backlog(Generic[T]):
     def retain(self, wanted: Callable[[T], bool]) -> None:
         """Forget everything that is neither wanted nor in hand."""
         self._items = {item: entry for item, entry in self._items.items() if entry.in_hand or wanted(item)}
+        self._sizes = Counter(entry.lane for entry in self._items.values())
 
     # --- out ----------------------------------------------------------------------------------------------------
 
@@ -125,7 +128,7 @@ class Backlog(Generic[T]):
     def done(self, item: T, now: Instant) -> None:
         """Served. If it was offered meanwhile it is served once more."""
         entry = self._release(item)
-        del self._items[item]
+        self._forget(item, entry.lane)
         if entry.again is not None:
             self.offer(item, entry.lane, now, at=entry.again if entry.again > now else None)
 
@@ -152,7 +155,8 @@ class Backlog(Generic[T]):
 
     def oldest_age(self, now: Instant) -> float:
         """Seconds since the oldest item was first offered; 0 when empty."""
-        return max((now - entry.since for entry in self._items.values()), default=0.0)
+        # They stand in the order in which they were first offered: no need to look at all of them.
+        return next((now - entry.since for entry in self._items.values()), 0.0)
 
     def failures(self, item: T) -> int:
         found = self._items.get(item)
@@ -160,12 +164,15 @@ class Backlog(Generic[T]):
 
     def lanes(self) -> Iterator[tuple[str, int]]:
         """How many items each lane has."""
-        counts: dict[str, int] = {}
-        for entry in self._items.values():
-            counts[entry.lane] = counts.get(entry.lane, 0) + 1
-        return iter(counts.items())
+        return iter([*self._sizes.items()])
 
     # --- parts --------------------------------------------------------------------------------------------------
+
+    def _forget(self, item: T, lane: str) -> None:
+        del self._items[item]
+        self._sizes[lane] -= 1
+        if not self._sizes[lane]:
+            del self._sizes[lane]
 
     def _earlier(self, entry: _Item, until: Instant) -> Instant:
         again, entry.again = entry.again, None

@@ -250,6 +250,11 @@ class Index:
     def classes(self) -> list[ClassName]:
         return list(self._filing.classes)
 
+    def condemned_in(self, name: ClassName) -> list[Resource]:
+        """Who has a tombstone in a class."""
+        found = self._filing.classes.get(name)
+        return list(found.condemned) if found is not None else []
+
     def epochs_of(self, name: ClassName) -> list[Seen]:
         """The readable epochs of a class."""
         found = self._filing.classes.get(name)

@@ -10,6 +10,7 @@ from leasehold.control_plane.events.port import Sink
 from leasehold.control_plane.events.webhook import HeadersFile, Webhook
 from leasehold.control_plane.leadership import TenantsAuthority
 from leasehold.control_plane.metrics import Metrics
+from leasehold.control_plane.telemetry.declared import events as told
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Revision
 from leasehold.protocol.ports import Clock, Store, Watches
@@ -45,12 +46,6 @@ def emitters(
         Emitter(store, watches, keys, clock, sink, authority, metrics, deadline=deadline, jitter=jitter)
         for sink in sinks(config)
     ]
-    metrics.view(
-        "leasehold_events_lag_seconds", "How long the oldest event in hand waits for its confirmation", ("sink",),
-        lambda: [((one.sink,), one.lag_seconds) for one in made],
-    )  # fmt: skip
-    metrics.view(
-        "leasehold_events_behind_revisions", "Revisions of etcd between what was told and what is known", ("sink",),
-        lambda: [((one.sink,), one.behind(seen())) for one in made],
-    )  # fmt: skip
+    metrics.view(told.LAG, lambda: [((one.sink,), one.lag_seconds) for one in made])
+    metrics.view(told.BEHIND, lambda: [((one.sink,), one.behind(seen())) for one in made])
     return made

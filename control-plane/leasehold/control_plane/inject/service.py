@@ -19,6 +19,7 @@ from leasehold.control_plane.inject.server import TlsServer
 from leasehold.control_plane.inject.webhook import KnownOwners, Webhook
 from leasehold.control_plane.kubernetes.api_server import ApiServer
 from leasehold.control_plane.metrics import Metrics, Sample
+from leasehold.control_plane.telemetry.declared import kubernetes as told
 from leasehold.protocol.ports import Clock
 
 
@@ -62,10 +63,7 @@ class InjectionService:
             )
         else:
             raise ValueError("expected an API server beside certificates of our own")
-        metrics.view(
-            "leasehold_webhook_certificate_not_after_seconds", "When the webhook's certificate ends, in Unix time", (),
-            self._not_after,
-        )  # fmt: skip
+        metrics.view(told.CERTIFICATE, self._not_after)
 
     async def run(self) -> None:
         """Until cancelled. Raises ``OSError`` if the port cannot be had."""

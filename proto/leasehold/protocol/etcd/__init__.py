@@ -5,7 +5,7 @@ The map, from the outside in:
 - ``client``        all of it behind ``ports.Store``, ``ports.Leases``, ``ports.Watches``; ``config`` how to reach etcd
 - ``key_value``     reads and transactions      ``leases``   grants and renewals, over one shared stream
 - ``watches``       changes, for ever; ``assembly`` decides, sans I/O, what is handed out and where to resume
-- ``cluster``       members, versions, alarms
+- ``cluster``       members, versions, alarms; ``known_bad`` which versions have defects that matter to us
 - ``channel``       endpoints, failover, authentication (``credentials``), deadlines; ``methods`` what can be called,
                     ``translation`` what each error means
 - ``unary_connection``  unary calls to one endpoint, the asyncio shell around, sans I/O, ``unary`` (one connection),
