@@ -119,7 +119,7 @@ class Cluster:
         return json.loads(done.stdout) if done.returncode == 0 else None
 
     async def health(self, path: str) -> Any:
-        done = await asyncio.to_thread(self.app.run, "curl", "-s", "--max-time", "5", f"http://{APP4}:15021{path}")
+        done = await asyncio.to_thread(self.app.run, "curl", "-s", "--max-time", "5", f"http://{APP4}:15421{path}")
         return json.loads(done.stdout) if done.stdout else None
 
 
@@ -172,7 +172,7 @@ async def test_an_injected_pod_captures_registers_survives_and_is_swept_when_it_
 
     capture = await kubelet.start("leasehold-capture")
     assert await capture.ended() == 0, capture.said
-    assert "installed: 1 addresses to port 15001" in capture.said
+    assert "installed: 1 addresses to port 15401" in capture.said
     sidecar = await kubelet.start("leasehold-sidecar")
     await kubelet.started_up("leasehold-sidecar")
     ready = lambda: _is_ready(cluster)  # noqa: E731
