@@ -137,6 +137,12 @@ async def until(what: str, look: Callable[[], Any], within: float = 60.0) -> Any
         raise AssertionError(f"not within {within} s: {what}") from None
 
 
+def logged(said: str, event: str) -> Any:
+    """The first whole line that is this event; ``None``: there is none yet."""
+    lines = (json.loads(line) for line in said.splitlines() if line.startswith("{") and line.endswith("}"))
+    return next((line for line in lines if line.get("event") == event), None)
+
+
 @pytest.fixture
 async def cluster() -> AsyncIterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="leasehold-pod-"))  # pytest's own is closed to other users
@@ -253,9 +259,7 @@ async def test_without_etcd_the_app_starts_and_works_and_the_sidecar_says_that_i
     assert len(cluster.owner.blobs) == 1
     told = await cluster.health("/readyz")
     assert told["status"] == "degraded"
-    await until("it is in the log, with the pod", lambda: '"event": "degraded"' in sidecar.said)
-    line = next(one for one in sidecar.said.splitlines() if '"event": "degraded"' in one)
-    told = json.loads(line)
+    told = await until("it is in the log", lambda: logged(sidecar.said, "degraded"))
     assert (told["pod"], told["node"]) == ("shop/uploader-1", "node node-1")
     assert told["labels"] == "app.kubernetes.io/version=1.4"
     await app.terminate()
