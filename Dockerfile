@@ -38,7 +38,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=sidecar-installed /opt/leasehold /opt/leasehold
 USER 15015:15015
-EXPOSE 15001 15002 15020 15021
+EXPOSE 15401 15402 15420 15421
 ENTRYPOINT ["leasehold-sidecar"]
 
 FROM runtime AS control-plane

@@ -1,4 +1,9 @@
-"""A real Kubernetes API server, from the folder that ``KUBEBUILDER_ASSETS`` names (the convention of envtest)."""
+"""A real Kubernetes API server, from the folder that ``KUBEBUILDER_ASSETS`` names (the convention of envtest).
+
+Where no release can be fetched, Go's module proxy has the parts: a main package that runs ``NewAPIServerCommand`` of
+``k8s.io/kubernetes/cmd/kube-apiserver/app``, with the requirements of that module's ``go.mod`` and each of its local
+replacements (``./staging/src/k8s.io/...``) replaced by the module published at ``v0.<minor>.<patch>``.
+"""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class Cluster:
         return json.loads(done.stdout) if done.returncode == 0 else None
 
     async def health(self, path: str) -> Any:
-        done = await asyncio.to_thread(self.app.run, "curl", "-s", "--max-time", "5", f"http://{APP4}:15021{path}")
+        done = await asyncio.to_thread(self.app.run, "curl", "-s", "--max-time", "5", f"http://{APP4}:15421{path}")
         return json.loads(done.stdout) if done.stdout else None
 
 
@@ -135,6 +135,12 @@ async def until(what: str, look: Callable[[], Any], within: float = 60.0) -> Any
                 await asyncio.sleep(0.2)
     except TimeoutError:
         raise AssertionError(f"not within {within} s: {what}") from None
+
+
+def logged(said: str, event: str) -> Any:
+    """The first whole line that is this event; ``None``: there is none yet."""
+    lines = (json.loads(line) for line in said.splitlines() if line.startswith("{") and line.endswith("}"))
+    return next((line for line in lines if line.get("event") == event), None)
 
 
 @pytest.fixture
@@ -172,7 +178,7 @@ async def test_an_injected_pod_captures_registers_survives_and_is_swept_when_it_
 
     capture = await kubelet.start("leasehold-capture")
     assert await capture.ended() == 0, capture.said
-    assert "installed: 1 addresses to port 15001" in capture.said
+    assert "installed: 1 addresses to port 15401" in capture.said
     sidecar = await kubelet.start("leasehold-sidecar")
     await kubelet.started_up("leasehold-sidecar")
     ready = lambda: _is_ready(cluster)  # noqa: E731
@@ -253,9 +259,7 @@ async def test_without_etcd_the_app_starts_and_works_and_the_sidecar_says_that_i
     assert len(cluster.owner.blobs) == 1
     told = await cluster.health("/readyz")
     assert told["status"] == "degraded"
-    await until("it is in the log, with the pod", lambda: '"event":"degraded"' in sidecar.said)
-    line = next(one for one in sidecar.said.splitlines() if '"event":"degraded"' in one)
-    told = json.loads(line)
+    told = await until("it is in the log", lambda: logged(sidecar.said, "degraded"))
     assert (told["pod"], told["node"]) == ("shop/uploader-1", "node node-1")
     assert told["labels"] == "app.kubernetes.io/version=1.4"
     await app.terminate()

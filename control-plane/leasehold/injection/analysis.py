@@ -9,12 +9,18 @@ from typing import Any
 
 import msgspec
 
-from leasehold.injection.conventions import CAPTURE_CONTAINER, OWNERS_VARIABLE, SIDECAR_CONTAINER, STATUS
+from leasehold.injection.conventions import (
+    CAPTURE_CONTAINER,
+    CONFIG_VARIABLE,
+    OWNERS_VARIABLE,
+    SIDECAR_CONTAINER,
+    STATUS,
+)
 from leasehold.injection.decision import clashing_user, is_asked_for
 from leasehold.injection.injecting import Injection, inject
 from leasehold.injection.manifests import Place
 from leasehold.injection.pod import Pod, listing, mapping
-from leasehold.injection.settings import Settings
+from leasehold.injection.settings import ON_LOOPBACK, Settings, all_on_loopback
 from leasehold.protocol.rules import Owner
 
 RESTART = "make it again, e.g. kubectl rollout restart"
@@ -81,6 +87,7 @@ def _about_injected(place: Place, settings: Settings, owners: tuple[Owner, ...] 
     found = [
         *_about_version(pod, where, settings),
         *_about_users(pod, where),
+        *_about_etcd(pod, where),
         *_about_owners(pod, where, owners),
         *_about_state(pod, where),
     ]
@@ -120,6 +127,18 @@ def _about_users(pod: Pod, where: str) -> Iterator[Finding]:
             f"container {who} runs as the sidecar's user or group: its calls are not captured",
             "choose another runAsUser, or inject.uid and inject.gid",
         )
+
+
+def _about_etcd(pod: Pod, where: str) -> Iterator[Finding]:
+    sidecar = pod.container(SIDECAR_CONTAINER)
+    told = [one for one in listing((sidecar or {}).get("env")) if one.get("name") == CONFIG_VARIABLE]
+    try:
+        document = mapping(json.loads(str(told[0].get("value")))) if told else {}
+    except ValueError:
+        return  # its own affair: the annotation `patch`
+    endpoints = mapping(document.get("etcd")).get("endpoints")
+    if isinstance(endpoints, list) and all_on_loopback(endpoints):
+        yield Finding("etcd-on-loopback", Level.FAIL, where, ON_LOOPBACK, "inject it again, with --etcd or --config")
 
 
 def _about_owners(pod: Pod, where: str, owners: tuple[Owner, ...] | None) -> Iterator[Finding]:

@@ -29,11 +29,12 @@ JOURNAL_FOLDER = "/var/lib/leasehold/journal"
 TOKEN_FOLDER = "/var/run/leasehold/token"  # noqa: S105 - a folder
 ETCD_FOLDER = "/var/run/leasehold/etcd"
 
-TRANSPARENT_PORT = 15001
-PROXY_PORT = 15002
-ADMIN_PORT = 15020
-HEALTH_PORT = 15021
+TRANSPARENT_PORT = 15401
+PROXY_PORT = 15402
+ADMIN_PORT = 15420
+HEALTH_PORT = 15421
 OUR_PORTS = (TRANSPARENT_PORT, PROXY_PORT, ADMIN_PORT, HEALTH_PORT)
+"""None that Istio, Consul, Linkerd or Dapr listen on in the same pod."""
 HEALTH_PORT_NAME = "leasehold-http"
 
 CONFIG_VARIABLE = "LEASEHOLD_CONFIG"

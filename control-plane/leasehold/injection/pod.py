@@ -12,6 +12,10 @@ from leasehold.injection.conventions import CAPTURE_CONTAINER, DEFAULT_CONTAINER
 Document = Mapping[str, Any]
 _CRON = re.compile(r"(.+)-\d{8,12}")
 """A CronJob's jobs are called after it and the minute."""
+KNATIVE_SERVICE = "serving.knative.dev/service"
+"""Each of its revisions is a Deployment of its own."""
+TEMPLATE_HASHES: Mapping[str, str] = {"pod-template-hash": "Deployment", "rollouts-pod-template-hash": "Rollout"}
+"""What a ReplicaSet's name ends with, and who made it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,8 @@ class Pod:
 
 
 def owner_workload(pod: Pod) -> Workload | None:
-    """Who made it. A ReplicaSet of a Deployment is named after it and the template's hash, a Job after its CronJob."""
+    """Who made it, as it stays from release to release: a service that had another name with each would let go of what
+    it holds. A ReplicaSet is named after what made it and the template's hash, a Job after its CronJob."""
     if pod.workload is not None:
         return pod.workload
     owners = listing(pod.metadata.get("ownerReferences"))
@@ -99,12 +104,21 @@ def owner_workload(pod: Pod) -> Workload | None:
     if owner is None:
         return None
     kind, name = str(owner.get("kind", "")), str(owner.get("name", ""))
-    suffix = f"-{pod.labels.get('pod-template-hash', '')}"
-    if kind == "ReplicaSet" and len(suffix) > 1 and name.endswith(suffix):
-        return Workload("Deployment", name.removesuffix(suffix))
+    if kind == "ReplicaSet":
+        return _maker(pod.labels, name)
     if kind == "Job" and (found := _CRON.fullmatch(name)) is not None:
         return Workload("CronJob", found[1])
     return Workload(kind, name) if kind and name else None
+
+
+def _maker(labels: Mapping[str, str], replica_set: str) -> Workload:
+    if service := labels.get(KNATIVE_SERVICE):
+        return Workload("KnativeService", service)
+    for label, kind in TEMPLATE_HASHES.items():
+        suffix = f"-{labels.get(label, '')}"
+        if len(suffix) > 1 and replica_set.endswith(suffix):
+            return Workload(kind, replica_set.removesuffix(suffix))
+    return Workload("ReplicaSet", replica_set)
 
 
 def mapping(value: object) -> Mapping[str, Any]:

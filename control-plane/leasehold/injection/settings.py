@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -19,6 +19,8 @@ PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 IMAGE_NAME = "leasehold/sidecar"
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _ENDPOINT = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+)(:[0-9]{1,5})?/?")
+
+_LOOPBACK = re.compile(r"https?://(localhost|127\.[0-9.]+|\[::1\])(:|/|$)")
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,6 +125,14 @@ class Settings(msgspec.Struct, frozen=True):
     def template_hash(self) -> str:
         """What tells sidecars of these settings and this version from older ones."""
         return hashlib.sha256(msgspec.json.encode(self, enc_hook=str, order="deterministic")).hexdigest()[:16]
+
+
+ON_LOOPBACK = "its sidecar looks for etcd on a loopback address, which in a pod is the pod itself"
+
+
+def all_on_loopback(endpoints: Sequence[object]) -> bool:
+    """Whether nobody but whoever asks could be there. Nothing at all is not."""
+    return bool(endpoints) and all(_LOOPBACK.match(str(endpoint)) for endpoint in endpoints)
 
 
 def settings_nonsense(settings: Settings) -> Iterator[tuple[str, str]]:

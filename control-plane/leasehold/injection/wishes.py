@@ -27,7 +27,7 @@ ANNOTATIONS: Mapping[str, str] = {
     "default: its livenessProbe",
     f"{GROUP}/ttl": "the lease of a process: how long silence is believed to be life, e.g. 15s",
     f"{GROUP}/service-ttl": "the same of the service as a whole, e.g. 60s",
-    f"{GROUP}/capture": "transparent, or forward-proxy: no redirect and no NET_ADMIN, the app uses 127.0.0.1:15002",
+    f"{GROUP}/capture": "transparent, or forward-proxy: no redirect and no NET_ADMIN, the app uses 127.0.0.1:15402",
     f"{GROUP}/native-sidecar": '"false": a plain container, for Kubernetes before 1.29',
     f"{GROUP}/rules": "owners and rules for this pod alone, YAML as in a rule file, beside those in force",
     f"{GROUP}/log-level": "debug, info, warning or error",

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from leasehold.cli.__main__ import main
+from leasehold.cli.capture import probe
 from leasehold.cli.capture.addresses import (
     REMEMBERED_SECONDS,
     Owners,
@@ -294,6 +295,25 @@ def test_failing_open_whatever_goes_wrong_is_told_and_the_program_may_start(tmp_
         assert "what this program creates is not captured" in said.stderr
     bad_usage = CliRunner().invoke(main, ("capture", "install", "--fail-open", "--rules", str(tmp_path / "rules.yaml")))
     assert bad_usage.exit_code == 2, "how it is called is not what may go wrong in a pod"
+
+
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), None),
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+        (TimeoutError("timed out"), "timed out"),
+    ],
+)
+def test_a_probe_that_was_accepted_and_then_reset_was_accepted(
+    ended: OSError, told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The owner behind the sidecar was away: whoever looks late sees the reset first, and no connection.
+    def connect(*_: object, **__: object) -> None:
+        raise ended
+
+    monkeypatch.setattr(probe.socket, "create_connection", connect)
+    assert probe._connect(at("10.0.0.1:80")) == told
 
 
 def test_the_rules_may_be_in_a_variable() -> None:

@@ -56,6 +56,22 @@ def pods(text: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize(("etcd", "reachable"), [
+    ("http://127.0.0.1:2379", False), ("http://localhost:2379", False), ("http://[::1]:2379", False),
+    ("http://etcd.leasehold-system:2379", True), ("http://127.0.0.1:1,http://10.0.0.1:2379", True),
+])  # fmt: skip
+def test_an_etcd_that_would_be_the_pod_itself_is_told_when_injecting_and_when_analyzing(
+    etcd: str, *, reachable: bool, rules: str
+) -> None:
+    app = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"name": "a"}]}}
+    done = CliRunner().invoke(main, ["--etcd", etcd, "inject", "-f", "-", "--rules", rules], input=json.dumps(app))
+    assert done.exit_code == 0
+    assert ("the pod itself" in done.stderr) is not reachable
+    found = leasehold("analyze", "-f", "-", "-o", "json", manifests=yaml.safe_load(done.stdout))
+    codes = {one["code"]: one["level"] for one in json.loads(found.stdout)}
+    assert codes.get("etcd-on-loopback") == (None if reachable else "fail")
+
+
 def test_every_kind_of_workload_is_injected_and_each_is_accounted_for(rules: str) -> None:
     done = leasehold("inject", "-f", "-", "--rules", rules)
     assert done.exit_code == 1, "one of them should be injected and cannot be"

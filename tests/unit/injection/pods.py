@@ -19,9 +19,11 @@ from leasehold.protocol.rules import Owner
 REVIEWS = Path(__file__).parents[2] / "fixtures" / "admission"
 NAMES = sorted(path.stem for path in REVIEWS.glob("*.json"))
 LEFT_ALONE = {
-    "bad-annotation": "bad-annotation", "host-network": "host-network", "job-plain-sidecar": "job-needs-native-sidecar",
-    "mirror": "mirror-pod", "opted-out-by-pod": "opted-out", "port-clash": "port-clash", "uid-clash": "uid-clash",
-    "windows": "windows",
+    "bad-annotation": "bad-annotation", "bad-patch": "bad-annotation", "bad-rules": "bad-annotation",
+    "gid-clash": "uid-clash", "host-network": "host-network", "job-plain-sidecar": "job-needs-native-sidecar",
+    "mirror": "mirror-pod", "name-clash": "name-clash", "opted-out-by-pod": "opted-out",
+    "plain-sidecar-unprobed": "no-host-probe", "port-clash": "port-clash", "uid-clash": "uid-clash",
+    "unknown-container": "no-app-container", "windows": "windows",
 }  # fmt: skip
 """Which of them are not injected in a namespace that asks for it, and why."""
 INJECTED = [name for name in NAMES if name not in LEFT_ALONE]

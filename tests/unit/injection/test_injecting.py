@@ -10,7 +10,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from leasehold.injection.conventions import CAPTURE_CONTAINER, SIDECAR_CONTAINER, STATUS
+from leasehold.injection.conventions import CAPTURE_CONTAINER, OUR_PORTS, SIDECAR_CONTAINER, STATUS
 from leasehold.injection.decision import Refusal
 from leasehold.injection.injecting import Injection, inject
 from leasehold.injection.patch import applied
@@ -113,8 +113,28 @@ def test_only_the_init_container_may_touch_the_network_and_it_stays_no_longer(na
             assert (context["runAsUser"], context["runAsGroup"], context["runAsNonRoot"]) == (15015, 15015, True)
             assert context["readOnlyRootFilesystem"]
             assert not context["allowPrivilegeEscalation"]
-        else:
+        elif "istio" not in name and "linkerd" not in name:
             assert "add" not in capabilities
+
+
+IN_USE = {
+    "istio": {15000, 15001, 15002, 15004, 15006, 15008, 15009, 15020, 15021, 15053, 15090},
+    "consul": {15001, 19000, 20000, 20100, 20200, 20300, 20600},
+    "linkerd": {4140, 4143, 4190, 4191},
+    "dapr": {3500, 3501, 9090, 50001, 50002},
+}
+"""What proxies of others listen on in a pod, whether they declare it or not."""
+
+
+@pytest.mark.parametrize("mesh", IN_USE)
+def test_beside_a_mesh_no_two_sidecars_want_the_same_port(mesh: str) -> None:
+    assert not IN_USE[mesh] & set(OUR_PORTS)
+
+
+@pytest.mark.parametrize(("name", "rest"), [("istio", ["istio-init"]), ("istio-native", ["istio-init", "istio-proxy"]),
+                                            ("native-sidecar-of-theirs", ["log-shipper", "migrate"])])  # fmt: skip
+def test_sidecars_of_others_start_after_it_in_the_order_they_had(name: str, rest: list[str]) -> None:
+    assert shape(injected(name))[0] == [CAPTURE_CONTAINER, SIDECAR_CONTAINER, *rest]
 
 
 def test_a_native_sidecar_is_there_before_the_apps_own_init_containers() -> None:
@@ -123,7 +143,7 @@ def test_a_native_sidecar_is_there_before_the_apps_own_init_containers() -> None
     sidecar = after.container(SIDECAR_CONTAINER)
     assert sidecar is not None
     assert sidecar["restartPolicy"] == "Always"
-    assert sidecar["startupProbe"]["httpGet"] == {"path": "/livez", "port": 15021}
+    assert sidecar["startupProbe"]["httpGet"] == {"path": "/livez", "port": 15421}
     assert "lifecycle" not in sidecar
     assert "readinessProbe" not in sidecar, "a degraded sidecar must not make the app unready"
     assert "livenessProbe" not in sidecar
@@ -149,6 +169,9 @@ def test_the_app_stays_the_default_container() -> None:
     [
         ("deployment", "uploader.shop"), ("statefulset", "db.shop"), ("daemonset", "agent.shop"),
         ("job", "migrate.shop"), ("cronjob", "report.shop"), ("bare", "debug.shop"), ("many-annotations", "media"),
+        ("replicaset", "cache.shop"), ("replication-controller", "old.shop"), ("indexed-job", "resize.shop"),
+        ("knative", "hello.shop"), ("argo-rollout", "uploader.shop"), ("argo-workflow", "etl-7xk2p.shop"),
+        ("numeric-name", "report.shop"),
     ],
 )  # fmt: skip
 def test_a_service_is_called_after_its_workload_and_its_namespace(name: str, service: str) -> None:

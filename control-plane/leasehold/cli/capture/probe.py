@@ -51,5 +51,9 @@ def _connect(endpoint: Endpoint) -> str | None:
     try:
         with contextlib.closing(socket.create_connection((str(endpoint.ip), endpoint.port), timeout=CONNECT_SECONDS)):
             return None
+    except ConnectionResetError:
+        # Only who had accepted can reset; where nobody listens it is a refusal. A sidecar whose owner is away ends the
+        # connection at once, perhaps before we have looked.
+        return None
     except OSError as error:
         return error.strerror or str(error)

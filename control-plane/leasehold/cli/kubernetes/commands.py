@@ -19,7 +19,7 @@ from leasehold.injection.conventions import NAMESPACE_LABEL
 from leasehold.injection.decision import Refusal
 from leasehold.injection.injecting import inject as inject_pod
 from leasehold.injection.manifests import Place, namespace_labels, patched, places
-from leasehold.injection.settings import Settings
+from leasehold.injection.settings import ON_LOOPBACK, Settings, all_on_loopback
 from leasehold.protocol.configuration import BadConfiguration
 from leasehold.protocol.rules import Owner
 
@@ -27,7 +27,7 @@ from leasehold.protocol.rules import Owner
 @click.command(
     epilog="""\b
 Examples:
-  leasehold inject -f deploy.yaml --rules rules.yaml | kubectl apply -f -
+  leasehold --etcd http://etcd.leasehold-system:2379 inject -f deploy.yaml --rules rules.yaml | kubectl apply -f -
   kubectl get deploy -n shop -o yaml | leasehold inject -f - --from-etcd | kubectl apply -f -
 \b
 Exit codes: 0 all that should be injected is, 1 something is not (its reason is on stderr, and it is printed as it
@@ -51,6 +51,8 @@ def inject(target: Target, choices: Choices) -> None:
         result, refusals = _injected(document, settings, None if rules is None else rules.owners, labels, choices)
         results.append(result)
         refused |= any(refusal.asked for refusal in refusals)
+    if all_on_loopback(settings.section.etcd.endpoints):
+        click.echo(f"warning: {ON_LOOPBACK}: say with --etcd, or --config, where pods reach it", err=True)
     click.echo(write_manifests(results), nl=False)
     sys.exit(1 if refused else 0)
 

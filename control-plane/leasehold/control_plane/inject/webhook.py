@@ -84,7 +84,9 @@ class Webhook:
         self._count(refusal.code)
         tell = log.warning if refusal.asked else log.debug
         tell("pod_left_alone", namespace=pod.namespace.name, pod=pod.name, reason=refusal.code, detail=refusal.reason)
-        warnings = [f"not injected: {refusal}"] if refusal.asked else []
+        # API servers cut what is long: the code comes first, the hint last.
+        told = f"not injected ({refusal.code}): {refusal.reason}{f'; {refusal.hint}' if refusal.hint else ''}"
+        warnings = [told] if refusal.asked else []
         return Answer(warnings=warnings, audit={"left-alone": refusal.code})
 
     def _failed(self, status: int, code: str, told: str) -> web.Response:
