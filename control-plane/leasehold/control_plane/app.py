@@ -12,7 +12,8 @@ import os
 import random
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import islice
 from types import TracebackType
@@ -172,7 +173,7 @@ class ControlPlane:
         self.observer = Observer(
             client, client, keys, index, clock, scan_seconds=config.scan_seconds,
             on_change=self.collector.on_index, on_scan=self.collector.on_scan, on_rewind=self.collector.on_rewind,
-            on_blind=self.brake.on_blind, on_gap=self.collector.on_gap, on_loaded=_settle_memory,
+            on_blind=self.brake.on_blind, on_gap=self.collector.on_gap, filling=_filling_memory,
         )  # fmt: skip
         self.canary = Canary(
             client, keys, index, clock, witness, self.leadership, self.membership, vigil, metrics,
@@ -441,12 +442,18 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _settle_memory() -> None:
-    """What was loaded stays: the garbage collector need not look at all of it again and again, nor at what comes and
-    goes with every small piece of work."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+@contextmanager
+def _filling_memory() -> Iterator[None]:
+    """What is loaded stays: the garbage collector need not look at all of it again and again, neither meanwhile nor
+    afterwards, with every small piece of work."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
 
 
 def _finite(seconds: float) -> float | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -38,6 +38,8 @@ RETRY_SECONDS = 0.5
 REWIND_CHECK_SECONDS = 10.0
 REWIND_DEADLINE_SECONDS = 2.0
 PAGE_KEYS = 5000
+AT_ONCE_KEYS = 1000
+"""So many are taken in before others have their turn: a few milliseconds."""
 SCAN_PAGE_KEYS = 1000
 """A scan is not to be felt: a few milliseconds at a time, here and in etcd."""
 NEVER_HEARD = Instant(float("-inf"))
@@ -64,8 +66,8 @@ class Sight:
 
 class Observer:
     """Keeps the index. ``on_change`` after every batch, ``on_scan`` after every scan; ``on_blind(reason)`` when a gap
-    begins and ``on_gap(reason)`` when one is over: something may have been missed; ``on_loaded`` when the memory holds
-    what it will hold."""
+    begins and ``on_gap(reason)`` when one is over: something may have been missed. ``filling`` surrounds the reading of
+    everything into a blank index."""
 
     def __init__(
         self,
@@ -81,12 +83,12 @@ class Observer:
         on_rewind: Callable[[str], None],
         on_blind: Callable[[str], None],
         on_gap: Callable[[str], None],
-        on_loaded: Callable[[], None] = lambda: None,
+        filling: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._store, self._watches, self._keys, self._index, self._clock = store, watches, keys, index, clock
         self._scan_seconds = scan_seconds
         self._on_change, self._on_scan, self._on_rewind = on_change, on_scan, on_rewind
-        self._on_blind, self._on_gap, self._on_loaded = on_blind, on_gap, on_loaded
+        self._on_blind, self._on_gap, self._filling = on_blind, on_gap, filling
         self._advanced = Bell(clock)
         self._scanning = False
         self._checked_at = NEVER_HEARD
@@ -151,19 +153,20 @@ class Observer:
     async def _load(self) -> Revision:
         """Read all keys at one revision into a blank index."""
         revision = Revision(0)
-        self._index.loading()
-        try:
-            async for page in self._pages(PAGE_KEYS):
-                revision = page.revision
-                for item in page.items:
-                    self._index.apply(Event(Change.PUT, item))
-            for _ in self._index.loaded():
-                await asyncio.sleep(0)
-        except StoreError:
-            for _ in self._index.loaded():
-                pass  # what came, came: the next list compares with it
-            raise
-        self._on_loaded()
+        with self._filling():
+            filling = self._index.loading()
+            try:
+                async for page in self._pages(PAGE_KEYS):
+                    revision = page.revision
+                    for n in range(0, len(page.items), AT_ONCE_KEYS):
+                        filling.take(page.items[n : n + AT_ONCE_KEYS])
+                        await asyncio.sleep(0)  # and the next page comes in
+                for _ in self._index.loaded():
+                    await asyncio.sleep(0)
+            except StoreError:
+                for _ in self._index.loaded():
+                    pass  # what came, came: the next list compares with it
+                raise
         return revision
 
     async def _compare(self, *, watching: bool, at_ease: bool) -> tuple[Revision, int]:

@@ -80,6 +80,12 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         self.held = holds[0] if len(holds) == 1 else holds
 
     @property
+    def is_plain(self) -> bool:
+        """As nearly all are: recorded, with one hold, and nothing else about it."""
+        plain = type(self.held) is Hold and self.record and self.readable
+        return bool(plain) and not (self.sources or self.pin or self.tombstone or self.sweep)
+
+    @property
     def empty(self) -> bool:
         return not (self.record or self.held or self.sources or self.pin or self.tombstone or self.sweep)
 

@@ -23,6 +23,7 @@ from leasehold.control_plane.core.departures import Departures
 from leasehold.control_plane.core.epochs import Seen
 from leasehold.control_plane.core.facts import ABSENT, Entry, Hold, HolderEntry, ShardEntry
 from leasehold.control_plane.core.filing import Filing
+from leasehold.control_plane.core.filling import Filling
 from leasehold.control_plane.core.graph import Picture
 from leasehold.control_plane.core.intents import Intents
 from leasehold.control_plane.core.lifecycle import SWEEPING, Holding, Step, Sweeping
@@ -162,12 +163,13 @@ class Index:
 
     @property
     def blank(self) -> bool:
-        """Whether nothing at all is known."""
-        return not any(known for _, known in self.known())
+        """Whether nothing at all is known, not even of what is gone."""
+        return not self._deleted and not any(known for _, known in self.known())
 
-    def loading(self) -> None:
-        """Of a blank index: everything will be told, in any order. ``loaded`` follows."""
+    def loading(self) -> Filling:
+        """Of a blank index: everything will be told, in any order, to this or by ``apply``. ``loaded`` follows."""
         self._loading = True
+        return Filling(self.keys, self._entries, self._holder, self.apply)
 
     def loaded(self) -> Iterator[None]:
         """Work out what follows from all that was told, a part at a time: to be looped over to its end."""
@@ -175,7 +177,10 @@ class Index:
         for number, entry in enumerate(self.entries()):
             if number % AT_A_TIME == 0:
                 yield
-            self._reconsider(entry)
+            if entry.is_plain and not self._referring.keeps(entry) and not self.notices.knows(entry.resource):
+                self._filing.file(entry, self._holding_by(entry.held, ABSENT))  # type: ignore[arg-type]
+            else:
+                self._reconsider(entry)
 
     # --- nominations out ----------------------------------------------------------------------------------------
 

@@ -86,6 +86,9 @@ class Notices:
         found = self._seen.get(resource)
         return found.revision if found else ABSENT
 
+    def knows(self, resource: Resource) -> bool:
+        return resource in self._seen
+
     def seen(self) -> list[Resource]:
         return list(self._seen)
 

@@ -90,6 +90,8 @@ class KeyValues:
                 ahead = self._ask(part, deadline, revision, page_size, keys_only) if part is not None else None
                 if items or not (said or ahead):
                     said = True
+                    if ahead is not None:
+                        await _sent()
                     yield Snapshot(revision, items)
                 if ahead is None:
                     return
@@ -125,6 +127,13 @@ class KeyValues:
             await self._channel.call(COMPACT, rpc.CompactionRequest(revision=revision), deadline=deadline)
         except Compacted:
             return
+
+
+async def _sent() -> None:
+    """Let a call that was just begun leave: in one turn of the loop it is written, in the next one it is handed over.
+    Else it would wait until this page is worked on, for that may take long and never yield."""
+    for _ in range(2):
+        await asyncio.sleep(0)
 
 
 # --- into messages -----------------------------------------------------------------------------------------------
