@@ -52,7 +52,7 @@ class Guarded:
 
 @asynccontextmanager
 async def guarded_etcd(folder: Path, extra: Sequence[str] = ()) -> AsyncIterator[Guarded]:
-    async with running_etcd(folder, extra=extra) as [server]:
+    async with running_etcd(folder, extra=["--bcrypt-cost", "4", *extra]) as [server]:
         guarded = Guarded(server, folder)
         address = urlsplit(server.endpoint)
         async with Channel(address.hostname, address.port) as channel:

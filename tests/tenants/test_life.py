@@ -86,7 +86,7 @@ canary: {{interval: 1s}}
         return {item["id"]: item["state"] for item in listed}
 
 
-@pytest.fixture(params=["strict", "etcd"])
+@pytest.fixture
 async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
     async with Owner() as owner:
         if request.param == "etcd":
@@ -108,7 +108,10 @@ async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             yield Stage(it, owner, tmp_path, strict)
 
 
-@pytest.mark.parametrize("user", ["sidecar", "web-sidecar"])
+@pytest.mark.parametrize(
+    ("stage", "user"), [("strict", "sidecar"), ("strict", "web-sidecar"), ("etcd", "web-sidecar")], indirect=["stage"]
+)
+@pytest.mark.timeout(240)
 async def test_a_life_from_registering_to_sweeping_needs_no_right_beyond_the_roles(stage: Stage, user: str) -> None:
     stage.world.write("rules.yaml", rules(stage.owner, extra_create="commit: before-request"))
     await stage.leasehold("operator", "apply", "-f", str(stage.folder / "rules.yaml"))
@@ -120,11 +123,11 @@ async def test_a_life_from_registering_to_sweeping_needs_no_right_beyond_the_rol
     await kept.call("DELETE", f"/v1/blobs/{deleted}")
     await stage.leasehold("operator", "pin", f"blob-store/blob/{blobs[0]}", "--why", "test")
     await maker.kill()
-    await eventually("what was abandoned is gone", lambda: not set(blobs[1:]) & set(stage.owner.blobs), 40)
+    await eventually("what was abandoned is gone", lambda: not set(blobs[1:]) & set(stage.owner.blobs), 60)
     assert {blobs[0], safe} <= set(stage.owner.blobs)
     await stage.leasehold("operator", "unpin", f"blob-store/blob/{blobs[0]}")
-    await eventually("the one without its pin goes, too", lambda: blobs[0] not in stage.owner.blobs, 40)
-    await eventually("only what is held is recorded", lambda: _only(stage, safe), 20)
+    await eventually("the one without its pin goes, too", lambda: blobs[0] not in stage.owner.blobs, 60)
+    await eventually("only what is held is recorded", lambda: _only(stage, safe), 60)
     await stage.leasehold("operator", "brake", "trip", "--reason", "test")
     await stage.leasehold("operator", "brake", "arm", "--reason", "test")
     await stage.leasehold("reader", "why", f"blob-store/blob/{safe}")
