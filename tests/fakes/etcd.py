@@ -53,8 +53,8 @@ class FakeEtcd(AbstractAsyncContextManager["FakeEtcd"]):
         self._running.set()
         self._changed: set[asyncio.Event] = set()
         self._connections: set[Any] = set()
-        services = [_KV(self), _Watch(self), _Lease(self), _Cluster(self), _Maintenance(self)]
-        self._server = Server(services)
+        self.services = [_KV(self), _Watch(self), _Lease(self), _Cluster(self), _Maintenance(self)]
+        self._server = Server(self.services)
         self.endpoint = ""
 
     @property

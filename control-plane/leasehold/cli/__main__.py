@@ -18,6 +18,7 @@ from leasehold.cli.operate import rules as ruling
 from leasehold.cli.operate import trying
 from leasehold.cli.run.command import run
 from leasehold.cli.target import Target, parse_endpoints, parse_tenant
+from leasehold.cli.tenants.roles import etcd_roles
 
 FIRST_STEPS = """\b
 First steps:
@@ -106,7 +107,7 @@ def print_version() -> None:
 
 
 GROUPS = (inspecting.COMMANDS, ruling.COMMANDS, operating.COMMANDS, capturing.COMMANDS, injecting.COMMANDS)
-for command in (*(one for group in GROUPS for one in group), status, shadow, doctor, run, demo):
+for command in (*(one for group in GROUPS for one in group), status, shadow, doctor, run, demo, etcd_roles):
     main.add_command(command)
 ruling.rules_group.add_command(trying.test)
 

@@ -113,9 +113,14 @@ def parse_endpoints(text: str) -> tuple[str, ...]:
 
 def parse_tenant(text: str) -> Tenant:
     """Raises ``click.BadParameter``."""
+    return Tenant(parse_name(text, "--tenant"))
+
+
+def parse_name(text: str, option: str) -> str:
+    """A name that people choose, given as ``option``. Raises ``click.BadParameter``."""
     if not is_name(text):
-        raise click.BadParameter(f"expected {NAME_EXPECTED}, got {text!r}", param_hint="--tenant")
-    return Tenant(text)
+        raise click.BadParameter(f"expected {NAME_EXPECTED}, got {text!r}", param_hint=option)
+    return text
 
 
 if TYPE_CHECKING:

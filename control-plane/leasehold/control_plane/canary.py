@@ -31,7 +31,7 @@ from leasehold.control_plane.witness import Witness
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.errors import StoreError, Unavailable
 from leasehold.protocol.keyspace import Keyspace, shard_of
-from leasehold.protocol.names import Boot, Holder, Instant, OwnerName, Resource, ResourceId, Revision, TypeName
+from leasehold.protocol.names import Boot, Instant, OwnerName, Resource, ResourceId, Revision, TypeName
 from leasehold.protocol.ports import Clock, Store
 from leasehold.protocol.records import (
     CanaryRecord,
@@ -43,12 +43,13 @@ from leasehold.protocol.records import (
     RosterRecord,
     TombstoneRecord,
 )
+from leasehold.protocol.roles import CANARIES
 from leasehold.protocol.store import Txn
 from leasehold.protocol.transactions_brake import clear_canary, note_canary, strike_canary
 
 OURS = "!canary"
 """As an owner, a rule and a service: nobody else can be called so."""
-ALIVE, ENDED = Holder("!canary-alive"), Holder("!canary-ended")
+ALIVE, ENDED = CANARIES
 WATCH_SECONDS = 5.0
 """How long the watch may take to show what was written."""
 POLL_SECONDS = 0.05

@@ -22,6 +22,7 @@ from leasehold.protocol.names import (
     OwnerName,
     Resource,
     RuleName,
+    ServiceName,
     Tenant,
     TypeName,
 )
@@ -178,6 +179,18 @@ class Keyspace:
     def epochs_of(self, name: ClassName) -> KeyRange:
         """Every epoch of a class."""
         return KeyRange.under(self._families[Family.EPOCHS] + _encode(name) + b"/")
+
+    def of_owner(self, family: Family, owner: OwnerName) -> KeyRange:
+        """Every key of one family (below ``<res>`` only) about one owner's resources."""
+        return KeyRange.under(b"%s%s/" % (self._families[family], _encode(owner)))
+
+    def of_service(self, family: Family, service: ServiceName) -> tuple[bytes | KeyRange, ...]:
+        """The keys of one family (by holder) of a service's holders: itself, its timers, its processes. Nothing else:
+        a name holds neither ``%`` nor a slash, so that ``web`` does not reach ``web-2``."""
+        base = self._families[family] + _encode(service)
+        whole = KeyRange.under(base + b"/") if family is Family.INTENTS else base
+        timers, processes = (base + quote(mark, safe="").encode("ascii") for mark in "!@")
+        return whole, *(KeyRange(start, start[:-1] + bytes((start[-1] + 1,))) for start in (timers, processes))
 
     # --- single keys ------------------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ async def _examine(target: Target) -> list[Finding]:
         answering = [status for status in statuses if isinstance(status, MemberStatus)]
         if answering:
             members = await _members(client, target)
-            findings += about_versions(answering, len(members) or len(statuses))
+            findings += about_versions(answering, len(members) or len(statuses), by_roles=target.username is not None)
             findings += about_cluster(answering, members)
             findings += await _tenant(client, target)
         return findings

@@ -52,8 +52,8 @@ def about_endpoints(statuses: Sequence[MemberStatus | Unreachable]) -> Iterator[
             )
 
 
-def about_versions(statuses: Sequence[MemberStatus], members: int) -> Iterator[Finding]:
-    """Known-bad etcd versions, once per version found."""
+def about_versions(statuses: Sequence[MemberStatus], members: int, *, by_roles: bool = False) -> Iterator[Finding]:
+    """Known-bad etcd versions, once per version found. ``by_roles``: we log in, so that roles are to be relied on."""
     for text in sorted({status.version for status in statuses}):
         version = parse_version(text)
         if version is None:
@@ -66,7 +66,7 @@ def about_versions(statuses: Sequence[MemberStatus], members: int) -> Iterator[F
                 f"etcd {text} is not supported",
                 f"expected {written(OLDEST_SUPPORTED)} or newer",
             )
-        defects = defects_of(version, members)
+        defects = defects_of(version, members, by_roles=by_roles)
         for defect in defects:
             yield Finding(
                 f"known-bad-{defect.issue.replace('#', '-')}",

@@ -24,6 +24,7 @@ from leasehold.protocol.records import (
     GraveRecord,
     HoldRecord,
     IntentRecord,
+    NoticeRecord,
     PinRecord,
     ReplicaRecord,
     ResourceRecord,
@@ -69,6 +70,7 @@ class Survey:
     intents: dict[tuple[Holder, str], Found[IntentRecord]] = field(default_factory=dict)
     tombstones: dict[Resource, Found[TombstoneRecord]] = field(default_factory=dict)
     epochs: dict[ClassName, dict[int, Found[EpochRecord]]] = field(default_factory=dict)
+    notices: dict[Resource, Found[NoticeRecord]] = field(default_factory=dict)
     sweeps: dict[Resource, Found[SweepRecord]] = field(default_factory=dict)
     graves: dict[Resource, Found[GraveRecord]] = field(default_factory=dict)
     pins: dict[Resource, Found[PinRecord]] = field(default_factory=dict)
@@ -186,14 +188,21 @@ def _file_ref(picture: Survey, key: Key, _: KeyValue) -> None:
     picture.refs.setdefault(key.resource, []).append(key.source)
 
 
+def _is_number(picture: Survey, part: str, item: KeyValue) -> bool:
+    number = part.isascii() and part.isdecimal() and len(part) < 20
+    if not number:
+        picture.unreadable.append((item.key.decode(errors="replace"), "expected a number at its end"))
+    return number
+
+
 def _file_epoch(picture: Survey, key: Key, item: KeyValue) -> None:
-    if key.parts[1].isdigit():
+    if _is_number(picture, key.parts[1], item):
         found = _found(picture, EpochRecord, item)
         picture.epochs.setdefault(ClassName(key.parts[0]), {})[int(key.parts[1])] = found
 
 
 def _file_shard(picture: Survey, key: Key, item: KeyValue) -> None:
-    if key.parts[0].isdigit():
+    if _is_number(picture, key.parts[0], item):
         picture.shards[int(key.parts[0])] = _found(picture, ShardRecord, item)
 
 
@@ -259,6 +268,7 @@ _FILING: Mapping[Family, Callable[[Survey, Key, KeyValue], None]] = {
     Family.TOMBSTONES: _by_resource("tombstones", TombstoneRecord),
     Family.EPOCHS: _file_epoch,
     Family.EPOCH_LEASES: _ignore,
+    Family.NOTICES: _by_resource("notices", NoticeRecord),
     Family.SWEEPS: _by_resource("sweeps", SweepRecord),
     Family.GRAVES: _by_resource("graves", GraveRecord),
     Family.PINS: _by_resource("pins", PinRecord),

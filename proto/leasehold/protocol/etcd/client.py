@@ -15,6 +15,7 @@ from leasehold.protocol.etcd.cluster import EtcdCluster, Member, Unreachable
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.etcd.key_value import PAGE_SIZE, KeyValues
 from leasehold.protocol.etcd.leases import EtcdLeases
+from leasehold.protocol.etcd.roles import EtcdRoles
 from leasehold.protocol.etcd.watches import EtcdWatches
 from leasehold.protocol.names import LeaseId, Revision
 from leasehold.protocol.store import (
@@ -45,6 +46,7 @@ class EtcdClient:
         self._leases = EtcdLeases(self._channel)
         self._watches = EtcdWatches(self._channel)
         self._cluster = EtcdCluster(self._channel)
+        self.roles = EtcdRoles(self._channel)
 
     async def __aenter__(self) -> Self:
         return self

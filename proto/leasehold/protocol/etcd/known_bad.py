@@ -19,7 +19,8 @@ class Defect:
     """``fixed`` maps a release line to the first version without it; ``since`` is the first version with it.
 
     ``deadly`` ones can lose or invent data, so no verdict about "nobody holds it" may rest on them.
-    ``single_member_only`` ones cannot happen in a cluster of several.
+    ``single_member_only`` ones cannot happen in a cluster of several. ``roles_only`` ones concern those who rely on
+    etcd's roles to keep tenants apart.
     """
 
     issue: str
@@ -28,6 +29,7 @@ class Defect:
     fixed: tuple[Version, ...]
     deadly: bool = False
     single_member_only: bool = False
+    roles_only: bool = False
 
 
 DEFECTS = (
@@ -75,6 +77,27 @@ DEFECTS = (
         (3, 0, 0),
         ((3, 4, 42), (3, 5, 28), (3, 6, 9)),
     ),
+    Defect(
+        "CVE-2026-33343",
+        "roles do not bind: whoever may log in reads and writes everything by a nested transaction",
+        (3, 0, 0),
+        ((3, 4, 42), (3, 5, 28), (3, 6, 9)),
+        roles_only=True,
+    ),
+    Defect(
+        "CVE-2026-44283",
+        "roles do not bind: a put within a transaction may attach a key to another tenant's lease",
+        (3, 0, 0),
+        ((3, 4, 44), (3, 5, 30), (3, 6, 11)),
+        roles_only=True,
+    ),
+    Defect(
+        "CVE-2023-32082",
+        "another tenant may learn the names of the keys of a lease",
+        (3, 0, 0),
+        ((3, 4, 26), (3, 5, 9)),
+        roles_only=True,
+    ),
 )
 
 
@@ -84,12 +107,15 @@ def parse_version(text: str) -> Version | None:
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
-def defects_of(version: Version, members: int) -> list[Defect]:
-    """The defects of one version in a cluster of so many members."""
+def defects_of(version: Version, members: int, *, by_roles: bool = False) -> list[Defect]:
+    """The defects of one version in a cluster of so many members. ``by_roles``: users and their roles matter there."""
     return [
         defect
         for defect in DEFECTS
-        if version >= defect.since and not _fixed(version, defect) and (members == 1 or not defect.single_member_only)
+        if version >= defect.since
+        and not _fixed(version, defect)
+        and (members == 1 or not defect.single_member_only)
+        and (by_roles or not defect.roles_only)
     ]
 
 

@@ -69,3 +69,13 @@ ALARM_LIST = Method("/etcdserverpb.Maintenance/Alarm", rpc.AlarmRequest, rpc.Ala
 AUTHENTICATE = Method(
     "/etcdserverpb.Auth/Authenticate", rpc.AuthenticateRequest, rpc.AuthenticateResponse, changes=False
 )
+ROLE_ADD = Method("/etcdserverpb.Auth/RoleAdd", rpc.AuthRoleAddRequest, rpc.AuthRoleAddResponse)
+ROLE_GET = Method("/etcdserverpb.Auth/RoleGet", rpc.AuthRoleGetRequest, rpc.AuthRoleGetResponse, changes=False)
+ROLE_GRANT = Method(
+    "/etcdserverpb.Auth/RoleGrantPermission", rpc.AuthRoleGrantPermissionRequest, rpc.AuthRoleGrantPermissionResponse
+)
+ROLE_REVOKE = Method(
+    "/etcdserverpb.Auth/RoleRevokePermission",
+    rpc.AuthRoleRevokePermissionRequest,
+    rpc.AuthRoleRevokePermissionResponse,
+)

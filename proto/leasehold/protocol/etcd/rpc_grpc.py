@@ -303,7 +303,15 @@ class AuthBase(abc.ABC):
         pass
 
     @abc.abstractmethod
+    async def RoleGet(self, stream: 'grpclib.server.Stream[leasehold.protocol.etcd.rpc_pb2.AuthRoleGetRequest, leasehold.protocol.etcd.rpc_pb2.AuthRoleGetResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
     async def RoleGrantPermission(self, stream: 'grpclib.server.Stream[leasehold.protocol.etcd.rpc_pb2.AuthRoleGrantPermissionRequest, leasehold.protocol.etcd.rpc_pb2.AuthRoleGrantPermissionResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def RoleRevokePermission(self, stream: 'grpclib.server.Stream[leasehold.protocol.etcd.rpc_pb2.AuthRoleRevokePermissionRequest, leasehold.protocol.etcd.rpc_pb2.AuthRoleRevokePermissionResponse]') -> None:
         pass
 
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
@@ -338,11 +346,23 @@ class AuthBase(abc.ABC):
                 leasehold.protocol.etcd.rpc_pb2.AuthRoleAddRequest,
                 leasehold.protocol.etcd.rpc_pb2.AuthRoleAddResponse,
             ),
+            '/etcdserverpb.Auth/RoleGet': grpclib.const.Handler(
+                self.RoleGet,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                leasehold.protocol.etcd.rpc_pb2.AuthRoleGetRequest,
+                leasehold.protocol.etcd.rpc_pb2.AuthRoleGetResponse,
+            ),
             '/etcdserverpb.Auth/RoleGrantPermission': grpclib.const.Handler(
                 self.RoleGrantPermission,
                 grpclib.const.Cardinality.UNARY_UNARY,
                 leasehold.protocol.etcd.rpc_pb2.AuthRoleGrantPermissionRequest,
                 leasehold.protocol.etcd.rpc_pb2.AuthRoleGrantPermissionResponse,
+            ),
+            '/etcdserverpb.Auth/RoleRevokePermission': grpclib.const.Handler(
+                self.RoleRevokePermission,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                leasehold.protocol.etcd.rpc_pb2.AuthRoleRevokePermissionRequest,
+                leasehold.protocol.etcd.rpc_pb2.AuthRoleRevokePermissionResponse,
             ),
         }
 
@@ -380,9 +400,21 @@ class AuthStub:
             leasehold.protocol.etcd.rpc_pb2.AuthRoleAddRequest,
             leasehold.protocol.etcd.rpc_pb2.AuthRoleAddResponse,
         )
+        self.RoleGet = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/etcdserverpb.Auth/RoleGet',
+            leasehold.protocol.etcd.rpc_pb2.AuthRoleGetRequest,
+            leasehold.protocol.etcd.rpc_pb2.AuthRoleGetResponse,
+        )
         self.RoleGrantPermission = grpclib.client.UnaryUnaryMethod(
             channel,
             '/etcdserverpb.Auth/RoleGrantPermission',
             leasehold.protocol.etcd.rpc_pb2.AuthRoleGrantPermissionRequest,
             leasehold.protocol.etcd.rpc_pb2.AuthRoleGrantPermissionResponse,
+        )
+        self.RoleRevokePermission = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/etcdserverpb.Auth/RoleRevokePermission',
+            leasehold.protocol.etcd.rpc_pb2.AuthRoleRevokePermissionRequest,
+            leasehold.protocol.etcd.rpc_pb2.AuthRoleRevokePermissionResponse,
         )

@@ -1,0 +1,1 @@
+"""``leasehold etcd-roles``: tenants kept apart by etcd itself."""
