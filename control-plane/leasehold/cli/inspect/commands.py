@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from leasehold.cli.inspect.explain import Explanation, explain, leases_of_interest
-from leasehold.cli.inspect.graph import COLUMNS, dot, graph, row
 from leasehold.cli.inspect.leftovers import LEFTOVERS
 from leasehold.cli.inspect.listings import LISTINGS, Listing
-from leasehold.cli.inspect.states import resource_view
-from leasehold.cli.inspect.survey import take, take_one
 from leasehold.cli.render import output_option, show, warn_unreadable
 from leasehold.cli.target import RESOURCE, Failure, Target, pass_target
+from leasehold.operating.explain import Explanation, explain, leases_of_interest
+from leasehold.operating.graph import COLUMNS, dot, graph, row
+from leasehold.operating.states import resource_view
+from leasehold.operating.survey import take, take_one
 from leasehold.protocol.errors import Compacted
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.names import LeaseId, Resource

@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from leasehold.cli.inspect.states import (
+from leasehold.cli.render import Row, structured
+from leasehold.operating.states import (
     HolderStatus,
     ResourceView,
     State,
@@ -18,8 +19,7 @@ from leasehold.cli.inspect.states import (
     mode_of,
     resource_views,
 )
-from leasehold.cli.inspect.survey import Survey
-from leasehold.cli.render import Row, structured
+from leasehold.operating.survey import Survey
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.rules import Mode, On
 

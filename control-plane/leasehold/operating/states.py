@@ -10,10 +10,10 @@ from enum import StrEnum
 
 import msgspec
 
-from leasehold.cli.inspect.survey import Found, Survey
+from leasehold.operating.survey import Found, Survey
 from leasehold.protocol.names import ClassName, Holder, Resource
 from leasehold.protocol.orphans import rule_in
-from leasehold.protocol.records import EpochRecord, HolderKind, HoldRecord, SweepState
+from leasehold.protocol.records import HASTENED, EpochRecord, HolderKind, HoldRecord, SweepState
 from leasehold.protocol.rules import Mode, RuleSet, permitted_mode
 from leasehold.protocol.transactions import every
 
@@ -144,7 +144,8 @@ def resource_view(picture: Survey, resource: Resource, rules: RuleSet | None) ->
     holds = tuple(_hold_view(picture, holder, hold) for holder, hold in picture.holds.get(resource, {}).items())
     inbound = (*picture.refs.get(resource, ()), *picture.refs.get(every(resource), ()))
     sources = tuple(source for source in inbound if source in picture.resources and source != resource)
-    tombstone = _tombstone_view(picture, resource, ClassName(record.grace_class) if record else None)
+    grace_class = _grace_class(picture, resource, record.grace_class if record else "")
+    tombstone = _tombstone_view(picture, resource, ClassName(grace_class) if grace_class else None)
     sweep = _sweep_view(picture, resource)
     pin = picture.pins.get(resource)
     mode = mode_of(rules, record.rule if record else "")
@@ -156,7 +157,7 @@ def resource_view(picture: Survey, resource: Resource, rules: RuleSet | None) ->
         mode=mode or "unknown",
         incarnation=record.incarnation if record else "",
         rule=record.rule if record else "",
-        grace_class=record.grace_class if record else "",
+        grace_class=grace_class,
         creator=record.creator if record else "",
         since=record.since if record else "",
         created_revision=found.item.create_revision,
@@ -172,6 +173,14 @@ def resource_view(picture: Survey, resource: Resource, rules: RuleSet | None) ->
         labels=record.labels if record else {},
         trace=record.trace if record else "",
     )
+
+
+def _grace_class(picture: Survey, resource: Resource, ordinary: str) -> str:
+    """By which its grace is measured."""
+    haste, tombstone = picture.hastes.get(resource), picture.tombstones.get(resource)
+    if haste is None or haste.record is None or tombstone is None or not ordinary:
+        return ordinary
+    return HASTENED if haste.record.tombstone_revision == tombstone.revision else ordinary
 
 
 def mode_of(rules: RuleSet | None, name: str) -> Mode | None:

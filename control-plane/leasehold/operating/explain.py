@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from leasehold.cli.inspect.states import HolderStatus, HoldView, ResourceView, State, TombstoneView
-from leasehold.cli.inspect.survey import Survey
+from leasehold.operating.states import HolderStatus, HoldView, ResourceView, State, TombstoneView
+from leasehold.operating.survey import Survey
 from leasehold.protocol.names import LeaseId, OwnerName, Resource, ResourceId, TypeName
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules import Mode
