@@ -198,6 +198,10 @@ class Index:
         """Whether it has a record."""
         return self._referring.exists(resource)
 
+    def targets_of(self, resource: Resource) -> list[Resource]:
+        """What it refers to, as far as that is indexed."""
+        return list(self._referring.targets_of(resource))
+
     def cycle_of(self, resource: Resource) -> tuple[Resource, ...]:
         """With whom it was condemned, itself included; nobody, if alone or not at all."""
         return self._referring.cycle_of(resource)

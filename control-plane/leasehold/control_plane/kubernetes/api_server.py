@@ -111,13 +111,22 @@ class ApiServer:
         """A merge patch. Raises ``NotThere`` for what is gone, ``ApiError`` for all else. Safe to repeat."""
         return await self._call("PATCH", path, {}, json.dumps(patch).encode())
 
+    async def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+        """A new object; what the server makes of it. Raises ``ApiError``. Repeat it only where that does no harm."""
+        return await self._call("POST", path, {}, json.dumps(thing).encode(), "application/json")
+
     async def _call(
-        self, method: str, path: str, parameters: Mapping[str, str], body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str],
+        body: bytes | None = None,
+        content_type: str = MERGE_PATCH,
     ) -> dict[str, Any]:
         limit = aiohttp.ClientTimeout(total=self._access.deadline_seconds)
         what = f"{method} {path}"
         try:
-            async with self._request(method, path, parameters, data=body, timeout=limit) as response:
+            async with self._request(method, path, parameters, content_type, data=body, timeout=limit) as response:
                 answer = await _body(response)
                 if response.status >= 300:
                     raise _refusal(what, response.status, answer)
@@ -125,10 +134,12 @@ class ApiServer:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise await self._trouble(what, error) from error
 
-    def _request(self, method: str, path: str, parameters: Mapping[str, str], **more: Any) -> Any:
+    def _request(
+        self, method: str, path: str, parameters: Mapping[str, str], content_type: str = MERGE_PATCH, **more: Any
+    ) -> Any:
         headers = {"Accept": "application/json"}
         if more.get("data") is not None:
-            headers["Content-Type"] = MERGE_PATCH
+            headers["Content-Type"] = content_type
         try:
             if self._access.token_file is not None:
                 headers["Authorization"] = f"Bearer {self._access.token_file.read_text(encoding='ascii').strip()}"
