@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -138,14 +139,19 @@ class _Events(_Stream):
         self._response = web.StreamResponse(headers={**_QUIET, "Content-Type": "text/event-stream"})
 
     async def send_message(self, message: betterproto2.Message) -> None:
-        if not self.begun:
-            await self._response.prepare(self._request)
-            self.begun = True
-        await self._write("message", _plain(message))
+        try:
+            if not self.begun:
+                await self._response.prepare(self._request)
+                self.begun = True
+            await self._write("message", _plain(message))
+        except ConnectionResetError as error:
+            raise GRPCError(Status.CANCELLED, "the client is gone") from error
 
     async def failed(self, error: GRPCError) -> web.StreamResponse:
         """It is too late for a status: an event of its own says so."""
-        await self._write("error", _body(error))
+        if error.status is not Status.CANCELLED:
+            with suppress(ConnectionResetError):
+                await self._write("error", _body(error))
         return self._response
 
     async def finished(self) -> web.StreamResponse:
