@@ -75,9 +75,15 @@ MINUTES ?= 10
 fuzz: $(VENV)/.dev ## mutated exchanges against both observers for MINUTES; a failure prints how to run it again
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(FUZZ_ARGS)
 
-proto: $(VENV)/.dev ## regenerate the etcd stubs (the result is committed)
+proto: $(VENV)/.dev ## regenerate the stubs of etcd and of the operator API (the result is committed)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[proto]'
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --mypy_out=proto --grpclib_python_out=proto proto/leasehold/protocol/etcd/rpc.proto
+	rm -rf build/operator && mkdir -p build/operator
+	$(BIN)/python -m grpc_tools.protoc -I proto --python_betterproto2_out=build/operator $(addprefix --python_betterproto2_opt=,server_generation=async client_generation=async) proto/leasehold/v1/operator.proto
+	# It would make packages of all folders up to its root; `leasehold` is none, so the pool of messages moves in.
+	sed 's/^from \.\.\.message_pool/from .message_pool/' build/operator/leasehold/v1/__init__.py > proto/leasehold/v1/__init__.py
+	cp build/operator/message_pool.py proto/leasehold/v1/message_pool.py
+	$(BIN)/ruff format --quiet --isolated --line-length 120 proto/leasehold/v1
 
 CRDS := helm/leasehold/files/crds
 metrics-docs: $(VENV)/.dev ## write docs/metrics.md again, from the declarations in the code

@@ -16,8 +16,8 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from leasehold.cli.demo.depot import Depot, Face
-from leasehold.cli.inspect.states import HolderStatus, holder_status, resource_views
-from leasehold.cli.inspect.survey import Survey, take
+from leasehold.operating.states import HolderStatus, holder_status, resource_views
+from leasehold.operating.survey import Survey, take
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.etcd.process import EtcdProcess

@@ -129,8 +129,8 @@ def test_no_label_is_an_id() -> None:
     labels = {label for one in EVERY.values() for label in one.labels}
     assert labels <= {
         "accepted", "answer", "call", "cap", "cause", "commit", "direction", "how", "kind", "operation", "outcome",
-        "owner", "reason", "result", "rule", "severity", "sink", "stage", "state", "step", "type", "verdict", "version", "whose",
-        "why",
+        "owner", "reason", "result", "rule", "severity", "sink", "stage", "state", "step", "type", "verdict", "version",
+        "whose", "why",
     }  # fmt: skip
 
 

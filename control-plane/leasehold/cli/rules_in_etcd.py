@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from leasehold.cli.inspect.survey import take
 from leasehold.cli.operate.rules import refuse
 from leasehold.cli.target import Target
+from leasehold.operating.survey import take
 from leasehold.protocol.configuration import BadConfiguration
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Family

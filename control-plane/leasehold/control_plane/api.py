@@ -13,7 +13,8 @@ from aiohttp import web
 
 from leasehold.control_plane.core.facts import Entry, HolderEntry
 from leasehold.control_plane.core.index import Index
-from leasehold.control_plane.core.lifecycle import Holding, State, as_permitted, state_of
+from leasehold.control_plane.core.lifecycle import Holding, State
+from leasehold.control_plane.operator.views import is_shown, shown_state
 from leasehold.protocol.names import Holder, OwnerName, Resource, ResourceId, TypeName
 
 LARGEST_PAGE = 1000
@@ -29,7 +30,7 @@ def api_routes(index: Index, status: Status) -> list[web.RouteDef]:
     async def resource(request: web.Request) -> web.Response:
         name = request.match_info
         found = index.entry(Resource(OwnerName(name["owner"]), TypeName(name["type"]), ResourceId(name["id"])))
-        if found is None or not _is_shown(found):
+        if found is None or not is_shown(found):
             raise web.HTTPNotFound(text='{"error": "no such resource is recorded"}', content_type="application/json")
         return web.json_response(_in_full(index, found))
 
@@ -60,7 +61,7 @@ def _page(index: Index, request: web.Request) -> dict[str, object]:
     fitting = (
         entry
         for entry in index.entries()
-        if _is_shown(entry)
+        if is_shown(entry)
         and (after is None or entry.resource > after)
         and _fits(index, entry, query.get("owner"), query.get("type"), wanted)
     )
@@ -73,20 +74,11 @@ def _page(index: Index, request: web.Request) -> dict[str, object]:
     }
 
 
-def _is_shown(entry: Entry) -> bool:
-    return bool(entry.record or entry.tombstone or entry.sweep)
-
-
 def _fits(index: Index, entry: Entry, owner: str | None, kind: str | None, state: State | None) -> bool:
     resource = entry.resource
     if (owner is not None and resource.owner != owner) or (kind is not None and resource.type != kind):
         return False
     return state is None or shown_state(index, entry) is state
-
-
-def shown_state(index: Index, entry: Entry) -> State:
-    """As people should see it: with what the rules permit taken into account."""
-    return as_permitted(state_of(entry.facts), index.policy.of(entry.resource, entry.rule).mode)
 
 
 def _in_short(index: Index, entry: Entry) -> dict[str, object]:

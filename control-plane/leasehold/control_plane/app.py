@@ -18,6 +18,7 @@ from importlib.metadata import version
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from uuid import uuid4
 
 import structlog
 from aiohttp import web
@@ -46,6 +47,9 @@ from leasehold.control_plane.loading import RuleLoader
 from leasehold.control_plane.membership import Membership
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.observe import Observer
+from leasehold.control_plane.operator.kubernetes import KubernetesTokens
+from leasehold.control_plane.operator.plane import Plane
+from leasehold.control_plane.operator.server import OperatorApi
 from leasehold.control_plane.owners.faces import Faces
 from leasehold.control_plane.owners.grpc import GrpcOwner
 from leasehold.control_plane.owners.http import HttpOwner
@@ -172,7 +176,7 @@ class ControlPlane:
         )
         self.observer = Observer(
             client, client, keys, index, clock, scan_seconds=config.scan_seconds,
-            on_change=self.collector.on_index, on_scan=self.collector.on_scan, on_rewind=self.collector.on_rewind,
+            on_change=self._on_index, on_scan=self.collector.on_scan, on_rewind=self.collector.on_rewind,
             on_blind=self.brake.on_blind, on_gap=self.collector.on_gap, filling=_filling_memory,
         )  # fmt: skip
         self.canary = Canary(
@@ -195,6 +199,8 @@ class ControlPlane:
             show_objects(metrics, self.objects)
         census = Census(client, keys, index, clock, deadline=deadline, seen=lambda: self.observer.sight.revision)
         self.watching = Watching(census, EtcdHealth(client, clock, deadline=deadline), clock, metrics)
+        self._reviews = ApiServer(config.token_review) if config.token_review else None
+        self.operator = self._operator_api(deadline)
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -228,6 +234,8 @@ class ControlPlane:
                 tasks.create_task(self.injection.run())
             for emitter in self.events:
                 tasks.create_task(emitter.run())
+            if self.operator is not None:
+                tasks.create_task(self.operator.run())
 
     async def stop(self) -> None:
         """End in order: no more work, then give up leadership, then the connections to owners."""
@@ -236,6 +244,8 @@ class ControlPlane:
         await self.owners.close()
         if self.objects is not None:
             await self.objects.close()
+        if self._reviews is not None:
+            await self._reviews.close()
 
     async def crash(self) -> None:
         """End as a killed process would: nothing is given up, the lease runs out by itself."""
@@ -272,7 +282,25 @@ class ControlPlane:
             seen=lambda: self.observer.sight.revision,
         )  # fmt: skip
 
+    def _operator_api(self, deadline: float) -> OperatorApi | None:
+        config = self.config.operator
+        if config is None:
+            return None
+        told = Plane(self.index, self.brake, self.owners, self.clock, lambda: self.observer)
+        reviewer = None
+        if self._reviews is not None:
+            reviewer = KubernetesTokens(self._reviews, self.clock, config.reviewed, config.audiences)
+        return OperatorApi(
+            config, self._client, self.keys, self.index, told, self.clock, replica=self.config.replica,
+            deadline=deadline, unique=lambda: uuid4().hex[:8], reviewer=reviewer,
+        )  # fmt: skip
+
     # These need each other; what comes later is named here.
+
+    def _on_index(self) -> None:
+        self.collector.on_index()
+        if self.operator is not None:
+            self.operator.on_index()
 
     def _on_membership(self) -> None:
         self.leadership.on_membership()
@@ -414,8 +442,12 @@ async def serve(config: Config, lifetime: Lifetime) -> None:
             await web.TCPSite(runner, config.http.host, config.http.port).start()
             host, port = runner.addresses[0][:2]
             plane.membership.announce(_announced(host, port), version("leasehold"))
+            if plane.operator is not None:
+                await plane.operator.open()
             async with plane:
-                lifetime.ready(http=_address(host, port), replica=config.replica, pid=os.getpid())
+                lifetime.ready(
+                    http=_address(host, port), replica=config.replica, pid=os.getpid(), **_operator_addresses(plane)
+                )
                 broken = asyncio.ensure_future(plane.wait_broken())
                 stop = asyncio.ensure_future(lifetime.until_stop())
                 await asyncio.wait({broken, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -424,7 +456,16 @@ async def serve(config: Config, lifetime: Lifetime) -> None:
                     broken.result()
                 broken.cancel()
         finally:
+            if plane.operator is not None:
+                await plane.operator.close()
             await runner.cleanup()
+
+
+def _operator_addresses(plane: ControlPlane) -> dict[str, str]:
+    if plane.operator is None:
+        return {}
+    found = {"operator": plane.operator.grpc, "operator_http": plane.operator.http}
+    return {name: _address(*where) for name, where in found.items() if where is not None}
 
 
 def connect(owner: Owner) -> Faces:

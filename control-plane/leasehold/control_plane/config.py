@@ -25,6 +25,7 @@ from leasehold.control_plane.config_webhook import (
 from leasehold.control_plane.core.brake_window import Thresholds
 from leasehold.control_plane.core.caps import Caps
 from leasehold.control_plane.kubernetes.api_server import Access
+from leasehold.control_plane.operator.config import OperatorConfig, OperatorSection
 from leasehold.injection.settings import InjectSection, Settings
 from leasehold.protocol.configuration import BadConfiguration, Seconds, read
 from leasehold.protocol.etcd.config import EtcdConfig
@@ -164,6 +165,7 @@ class Document(_Section, frozen=True):
     inject: InjectSection = InjectSection()
     kubernetes: KubernetesSection = KubernetesSection()
     events: EventsSection = EventsSection()
+    operator: OperatorSection | None = None
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -186,6 +188,9 @@ class Config(msgspec.Struct, frozen=True):
     webhook: WebhookConfig | None = None
     objects: ObjectsConfig | None = None
     events: EventsConfig = EventsConfig()
+    operator: OperatorConfig | None = None
+    token_review: Access | None = None
+    """Who is asked about tokens of the operator API."""
 
 
 def load_config(path: Path) -> Config:
@@ -220,6 +225,8 @@ def load_config(path: Path) -> Config:
         webhook=_webhook(document, path.parent),
         objects=_objects(document.kubernetes, path.parent),
         events=document.events.completed(path.parent),
+        operator=document.operator.completed(path.parent) if document.operator else None,
+        token_review=_token_review(document, path.parent),
     )
 
 
@@ -237,6 +244,11 @@ def _objects(section: KubernetesSection, folder: Path) -> ObjectsConfig | None:
     if not section.objects:
         return None
     return ObjectsConfig(section.access(folder), section.selector, section.resync)
+
+
+def _token_review(document: Document, folder: Path) -> Access | None:
+    asked = document.operator is not None and document.operator.token_review is not None
+    return document.kubernetes.access(folder) if asked else None
 
 
 _NEUTRAL = {"endpoints": "https://127.0.0.1:2379"}
@@ -270,8 +282,17 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
         if interval < 1:
             yield field, f"expected at least 1s, got {interval}"
     yield from _nonsense_of_brake(document.brake, document.caps, document.canary)
+    yield from _nonsense_of_operator(document, folder)
     if document.webhook is not None:
         yield from webhook_nonsense(document.webhook, _injection(document), folder)
+
+
+def _nonsense_of_operator(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
+    if document.operator is None:
+        return
+    yield from document.operator.nonsense(folder)
+    if document.operator.token_review is not None and not document.kubernetes.url:
+        yield "operator.token_review", "expected kubernetes.api, or to run in a pod"
 
 
 def _nonsense_of_brake(brake: BrakeSection, caps: CapsSection, canary: CanarySection) -> Iterator[tuple[str, str]]:

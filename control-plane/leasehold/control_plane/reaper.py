@@ -166,7 +166,7 @@ class Reaper:
         again = self._rations.take({resource.owner: 1})
         if again is not None:
             return At(again)
-        txn = transactions.prepare(self._keys, by, found.facts, found.tombstone, found.epoch, sweep)
+        txn = transactions.prepare(self._keys, by, found.facts, found.tombstone, found.epoch, sweep, found.haste)
         written = await put_guarded(self._store, txn, deadline=self._deadline)
         if isinstance(written, Refused):
             self._metrics.refused.labels("prepare").inc()

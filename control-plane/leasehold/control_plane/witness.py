@@ -75,6 +75,8 @@ class Witness:
         if entry is None:
             return []
         about = [key for hold in entry.holds for key in self._about(hold.holder)]
+        if self._index.hastes.hastened(entry):
+            about.append(self._keys.haste(resource))
         return [*about, *(self._keys.record(source.resource) for source in entry.sources)]
 
     def _still_needed(self, resource: Resource, found: dict[bytes, KeyValue]) -> set[bytes]:

@@ -53,6 +53,8 @@ class Family(Enum):
     OWNERS = "owners"
     RULES = "rules"
     SHADOWS = "shadows"
+    HASTES = "hastes"
+    AUDIT = "audit"
 
     __hash__ = object.__hash__  # there is one of each, and they are looked up for every key
 
@@ -63,7 +65,7 @@ _DEPTHS = {
     Family.BEACONS: 1, Family.ROSTER: 1, Family.RESOURCES: 3, Family.HOLDS: 4, Family.REFS: 6, Family.INTENTS: 2,
     Family.TOMBSTONES: 3, Family.EPOCHS: 2, Family.EPOCH_LEASES: 2, Family.SWEEPS: 3, Family.GRAVES: 3,
     Family.NOTICES: 3, Family.PINS: 3, Family.SHARDS: 1, Family.REPLICAS: 1, Family.CONTROL: 1, Family.OWNERS: 1,
-    Family.RULES: 1, Family.SHADOWS: 1,
+    Family.RULES: 1, Family.SHADOWS: 1, Family.HASTES: 3, Family.AUDIT: 1,
 }  # fmt: skip
 _SHAPES: dict[str, tuple[Family | None, int]] = {family.value: (family, depth) for family, depth in _DEPTHS.items()}
 _NO_SHAPE = (None, 0)
@@ -234,6 +236,14 @@ class Keyspace:
 
     def pin(self, resource: Resource) -> bytes:
         return self._resource(Family.PINS, resource)
+
+    def haste(self, resource: Resource) -> bytes:
+        """The leased key that shortens the grace of one tombstone."""
+        return self._resource(Family.HASTES, resource)
+
+    def audit(self, name: str) -> bytes:
+        """The leased key of one entry; names sort by time."""
+        return self._families[Family.AUDIT] + _encode(name)
 
     def shard(self, number: int) -> bytes:
         return self._families[Family.SHARDS] + b"%d" % number

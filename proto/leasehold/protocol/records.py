@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from leasehold.protocol.errors import LeaseholdError
+from leasehold.protocol.names import ClassName
 
 
 class Unreadable(LeaseholdError):
@@ -198,6 +199,36 @@ class PinRecord(_Record, frozen=True):
     who: str
     why: str
     since: str = ""
+
+
+class HasteRecord(_Record, frozen=True):
+    """An operator's "do not wait": the tombstone of ``tombstone_revision``, and no other, has its grace measured by
+    ``HASTENED``. Everything else is proved as ever. The key is leased, so one that is overtaken goes by itself."""
+
+    who: str
+    why: str
+    tombstone_revision: int
+    since: str = ""
+
+
+HASTENED = ClassName("1s")
+"""The grace class of what was hastened."""
+
+
+class AuditRecord(_Record, frozen=True):
+    """A write of an operator, put in the same transaction. ``about`` are the first of ``count`` things."""
+
+    who: str
+    role: str
+    known_by: str
+    method: str
+    why: str
+    about: tuple[str, ...] = ()
+    count: int = 0
+    peer: str = ""
+    replica: str = ""
+    since: str = ""
+    details: dict[str, str] = {}
 
 
 class ShardRecord(_Record, frozen=True):

@@ -22,6 +22,7 @@ from leasehold.protocol.records import (
     ClusterRecord,
     EpochRecord,
     GraveRecord,
+    HasteRecord,
     HoldRecord,
     IntentRecord,
     NoticeRecord,
@@ -287,11 +288,18 @@ def condemn(keys: Keyspace, by: Authority, facts: Unheld, tombstone: TombstoneRe
 
 
 def prepare(
-    keys: Keyspace, by: Authority, facts: Unheld, tombstone: Revision, epoch: EpochFound, sweep: SweepRecord
+    keys: Keyspace,
+    by: Authority,
+    facts: Unheld,
+    tombstone: Revision,
+    epoch: EpochFound,
+    sweep: SweepRecord,
+    haste: Revision = Revision(0),
 ) -> Txn:
     """IF everything of *condemn* again, with the tombstone unchanged; every such holder's roster present and *older*
     than the tombstone; a done epoch that *opened after* the tombstone; sweep absent THEN put sweep ``prepared``.
 
+    ``haste``: the revision of what lets a shorter epoch count, which must still be there; 0: none does.
     After ``Uncertain`` read the sweep back.
     """
     resource = facts.resource
@@ -301,6 +309,7 @@ def prepare(
         absent(keys.sweep(resource)),
         unchanged(epoch.key, _seen(epoch.mod_revision)),
         Compare(epoch.key, Target.CREATE, Relation.GREATER, tombstone),
+        *((unchanged(keys.haste(resource), haste),) if haste else ()),
     ]
     if _too_many(facts.holds):
         if not all(hold.released or 0 < hold.roster < tombstone for hold in facts.holds):
@@ -590,6 +599,44 @@ def restore(keys: Keyspace, resource: Resource) -> Txn:
     """IF sweep absent THEN delete the tombstone: grace starts anew. Repeating it is harmless."""
     sweep = keys.sweep(resource)
     return Txn((absent(sweep),), (Delete(keys.tombstone(resource)),), (Get(sweep),))
+
+
+def hasten(keys: Keyspace, resource: Resource, record: Revision, haste: HasteRecord, lease: LeaseId) -> Txn:
+    """IF record and tombstone unchanged; not pinned; sweep absent THEN put haste, leased: the grace of this tombstone
+    is measured by ``HASTENED``, and no other tombstone's. Repeating it is harmless. Failure branch: the sweep."""
+    sweep = keys.sweep(resource)
+    compares = (
+        unchanged(keys.record(resource), _seen(record)),
+        unchanged(keys.tombstone(resource), _seen(Revision(haste.tombstone_revision))),
+        absent(keys.pin(resource)),
+        absent(sweep),
+    )
+    return Txn(compares, (Put(keys.haste(resource), encode(haste), lease),), (Get(sweep),))
+
+
+def give_up(
+    keys: Keyspace,
+    resource: Resource,
+    seen: Revision,
+    record: ResourceRecord,
+    recorded: Revision,
+    grave: GraveRecord,
+    lease: LeaseId,
+) -> Txn:
+    """IF the sweep (found quarantined) and the record are unchanged THEN delete all we knew of it, tombstone and sweep,
+    and put a grave, leased. Nothing is deleted at the owner: what is left there is its own again. A send that comes
+    first changes the sweep; one that comes later finds none. Repeating it is harmless."""
+    sweep = keys.sweep(resource)
+    return Txn(
+        (unchanged(sweep, _seen(seen)), unchanged(keys.record(resource), _seen(recorded))),
+        (
+            *_everything_known(keys, resource, record),
+            Delete(keys.tombstone(resource)),
+            Delete(sweep),
+            Put(keys.grave(resource), encode(grave), lease),
+        ),
+        (Get(sweep),),
+    )
 
 
 def arm(keys: Keyspace, armed: ArmedRecord) -> Txn:

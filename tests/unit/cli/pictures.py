@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from leasehold.cli.inspect.survey import Survey, survey
+from leasehold.operating.survey import Survey, survey
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import ClassName, Holder, LeaseId, OwnerName, Resource, Revision, RuleName, Tenant
 from leasehold.protocol.records import (

@@ -6,7 +6,7 @@ from leasehold.cli.demo.audience import FORGOTTEN, SWEPT, compare
 from leasehold.cli.demo.owners import RULES_FILE, resource
 from leasehold.cli.demo.show import PlainShow
 from leasehold.cli.demo.verdict import Ledger, judge
-from leasehold.cli.inspect.states import resource_views
+from leasehold.operating.states import resource_views
 from leasehold.protocol.names import Resource
 from leasehold.protocol.records import GraveRecord, encode
 from leasehold.protocol.rules import Mode, load_rules, permitted_mode, warnings

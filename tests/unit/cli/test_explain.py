@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from leasehold.cli.inspect.explain import Explanation, explain, leases_of_interest
-from leasehold.cli.inspect.states import resource_view
+from leasehold.operating.explain import Explanation, explain, leases_of_interest
+from leasehold.operating.states import resource_view
 from leasehold.protocol.names import LeaseId
 from leasehold.protocol.records import Ending, GraveRecord, HolderKind, SweepState, encode
 from tests.unit.cli.pictures import BLOB, KEYS, OTHER, USER, Picture, abandoned

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from leasehold.cli.inspect.explain import explain
-from leasehold.cli.inspect.graph import dot, graph, row
-from leasehold.cli.inspect.states import resource_view
+from leasehold.operating.explain import explain
+from leasehold.operating.graph import dot, graph, row
+from leasehold.operating.states import resource_view
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.names import Resource
 from leasehold.protocol.records import HoldRecord, ResourceRecord, TombstoneRecord, encode

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from leasehold.cli.inspect.leftovers import LEFTOVERS
-from leasehold.cli.inspect.states import State
+from leasehold.operating.states import State
 from leasehold.protocol.names import CallId, OwnerName
 from leasehold.protocol.records import Ending, HolderKind, HoldRecord, IntentRecord, ResourceRecord, encode
 from leasehold.protocol.transactions_intents import LISTED

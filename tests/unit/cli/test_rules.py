@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from leasehold.cli.inspect.survey import Survey, survey
-from leasehold.cli.operate.rules import document, plan, transactions
+from leasehold.operating.rule_plan import document, plan, transactions
+from leasehold.operating.survey import Survey, survey
 from leasehold.protocol.configuration import BadConfiguration
 from leasehold.protocol.names import Revision
 from leasehold.protocol.rules import RuleSet, rules_from_documents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leasehold.cli.inspect.states import HolderStatus, State, resource_view, resource_views
+from leasehold.operating.states import HolderStatus, State, resource_view, resource_views
 from leasehold.protocol.records import HolderKind, SweepState
 from tests.unit.cli.pictures import BLOB, KEYS, MAKER, OTHER, USER, Picture, abandoned
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from leasehold.cli.demo.show import Show
-from leasehold.cli.inspect.states import ResourceView, resource_views
-from leasehold.cli.inspect.survey import Survey, take
+from leasehold.operating.states import ResourceView, resource_views
+from leasehold.operating.survey import Survey, take
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Resource

@@ -21,9 +21,9 @@ from typing import Any, Self
 
 from leasehold.cli.demo.owners import AUTHORIZATION, RULES_FILE, Owners, aws_environment, resource
 from leasehold.cli.demo.verdict import Ledger
-from leasehold.cli.operate.rules import apply_rules
 from leasehold.cli.processes import Child, DidNotStart, send_signal, start_daemon
 from leasehold.cli.run.pair import Program, at_gate, beside, let_go, until_reported
+from leasehold.operating.rule_plan import apply_rules
 from leasehold.protocol.etcd.binary import EtcdBinary
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig

@@ -20,9 +20,9 @@ from leasehold.cli.doctor.findings import (
     about_tenant,
     about_versions,
 )
-from leasehold.cli.inspect.survey import take
 from leasehold.cli.render import output_option, show
 from leasehold.cli.target import Target, pass_target
+from leasehold.operating.survey import take
 from leasehold.protocol.errors import LeaseholdError, StoreError
 from leasehold.protocol.etcd.binary import EtcdNotFound, find_etcd
 from leasehold.protocol.etcd.client import EtcdClient

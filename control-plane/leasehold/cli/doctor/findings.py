@@ -8,8 +8,8 @@ from enum import StrEnum
 
 import msgspec
 
-from leasehold.cli.inspect.states import HolderStatus, holder_status
-from leasehold.cli.inspect.survey import Survey
+from leasehold.operating.states import HolderStatus, holder_status
+from leasehold.operating.survey import Survey
 from leasehold.protocol.configuration import BadConfiguration
 from leasehold.protocol.etcd.cluster import Member, Unreachable
 from leasehold.protocol.etcd.known_bad import OLDEST_SUPPORTED, defects_of, fixed_in, parse_version, written

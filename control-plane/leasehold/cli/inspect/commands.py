@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from leasehold.cli.inspect.explain import Explanation, explain, leases_of_interest
-from leasehold.cli.inspect.graph import COLUMNS, dot, graph, row
 from leasehold.cli.inspect.leftovers import LEFTOVERS
 from leasehold.cli.inspect.listings import LISTINGS, Listing
-from leasehold.cli.inspect.states import resource_view
-from leasehold.cli.inspect.survey import take, take_one
 from leasehold.cli.render import output_option, show, warn_unreadable
 from leasehold.cli.target import RESOURCE, Failure, Target, pass_target
-from leasehold.protocol.errors import Compacted
+from leasehold.operating.explain import Explanation, look_into
+from leasehold.operating.graph import COLUMNS, dot, graph, row
+from leasehold.operating.survey import take
 from leasehold.protocol.etcd.client import EtcdClient
-from leasehold.protocol.names import LeaseId, Resource
+from leasehold.protocol.names import Resource
 
 ALL: Mapping[str, Listing[Any]] = {**LISTINGS, **LEFTOVERS}
 
@@ -98,7 +96,7 @@ def why(target: Target, resource: Resource, output: str) -> None:
     """Why is RESOURCE (<owner>/<type>/<id>) still there, and what happens to it next, and when?"""
 
     async def work(client: EtcdClient) -> Explanation | None:
-        return await _explained(client, target, resource)
+        return await look_into(client, target.keys, resource, deadline=target.deadline)
 
     found = target.run(work)
     if found is None:
@@ -152,24 +150,6 @@ def graph_command(target: Target, resource: Resource | None, output: str) -> Non
 def _collector(found: Explanation) -> str:
     leader = f"control plane {found.leader} acts for it" if found.leader else "no control plane acts for it"
     return f"{leader}, the brake is {'armed' if found.armed else 'tripped'}"
-
-
-async def _explained(client: EtcdClient, target: Target, resource: Resource) -> Explanation | None:
-    picture = await _retrying_compaction(lambda: take_one(client, target.keys, resource, deadline=target.deadline))
-    view = resource_view(picture, resource, picture.rules_or_none()) if resource in picture.resources else None
-    remaining: dict[LeaseId, int] = {}
-    for lease in leases_of_interest(view) if view else ():
-        status = await client.time_to_live(lease, deadline=target.deadline)
-        remaining[lease] = status.remaining_seconds
-    return explain(picture, resource, view, remaining)
-
-
-async def _retrying_compaction(read: Callable[[], Any]) -> Any:
-    """A compaction between two reads of one picture: take it again, once."""
-    try:
-        return await read()
-    except Compacted:
-        return await read()
 
 
 COMMANDS: Sequence[click.Command] = (get, why, graph_command)

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from leasehold.cli.inspect.listings import Listing
-from leasehold.cli.inspect.states import HolderStatus, ResourceView, State, holder_status, resource_views
-from leasehold.cli.inspect.survey import Survey
 from leasehold.cli.render import Row
+from leasehold.operating.states import HolderStatus, ResourceView, State, holder_status, resource_views
+from leasehold.operating.survey import Survey
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.orphans import is_orphan_rule
 

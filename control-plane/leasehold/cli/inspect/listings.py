@@ -8,7 +8,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from leasehold.cli.inspect.states import (
+from leasehold.cli.render import Row, structured
+from leasehold.operating.rule_plan import without_secrets
+from leasehold.operating.states import (
     HolderStatus,
     ResourceView,
     State,
@@ -18,8 +20,7 @@ from leasehold.cli.inspect.states import (
     mode_of,
     resource_views,
 )
-from leasehold.cli.inspect.survey import Survey
-from leasehold.cli.render import Row, structured
+from leasehold.operating.survey import Survey
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.rules import Mode, On
 
@@ -194,16 +195,9 @@ def _intent_row(view: IntentView) -> Row:
 
 def _owners(picture: Survey) -> list[StoredView]:
     return [
-        StoredView(name, None, found.revision, _without_secrets(found.record))
+        StoredView(name, None, found.revision, without_secrets(found.record))
         for name, found in picture.owner_documents.items()
     ]
-
-
-def _without_secrets(document: Any) -> Any:
-    """Headers carry credentials, and output is pasted into tickets."""
-    if isinstance(document, dict) and isinstance(document.get("headers"), dict):
-        return {**document, "headers": dict.fromkeys(document["headers"], "(hidden)")}
-    return document
 
 
 def _rules(picture: Survey) -> list[StoredView]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from leasehold.cli.inspect.survey import Found, take
 from leasehold.cli.render import output_option, show
 from leasehold.cli.target import Target, pass_target
+from leasehold.operating.survey import Found, take
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.records import ShadowRecord

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from leasehold.cli.inspect.survey import Survey
+from leasehold.operating.survey import Survey
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.records import PROTOCOL, SweepState
 

@@ -11,9 +11,9 @@ import aiohttp
 import click
 
 from leasehold.cli.inspect.standing import FAMILIES, Answer, rows, standing
-from leasehold.cli.inspect.survey import Survey, take
 from leasehold.cli.render import output_option, show
 from leasehold.cli.target import Target, pass_target
+from leasehold.operating.survey import Survey, take
 from leasehold.protocol.etcd.client import EtcdClient
 
 

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 import click
-import msgspec
 
 from leasehold.cli.inspect.standing import rows
-from leasehold.cli.inspect.states import HolderStatus, holder_status
 from leasehold.cli.inspect.status import look
-from leasehold.cli.inspect.survey import Survey, take_one
 from leasehold.cli.render import output_option, show
 from leasehold.cli.target import RESOURCE, Failure, Target, operator_name, pass_target
+from leasehold.operating import deeds
+from leasehold.operating.deeds import NotDone
+from leasehold.operating.survey import Survey, take_one
 from leasehold.protocol import transactions
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.names import Holder, Resource
@@ -51,12 +51,7 @@ def pin(target: Target, resource: Resource, why: str) -> None:
 def unpin(target: Target, resource: Resource) -> None:
     """Take the pin off RESOURCE. If nobody holds it, its grace starts anew."""
 
-    def txn(picture: Survey) -> Txn:
-        if resource not in picture.pins and transactions.PINNED not in picture.holds.get(resource, {}):
-            raise Failure(f"{resource}: not pinned; nothing to do")
-        return transactions.unpin(target.keys, resource)
-
-    _on_resource(target, resource, txn)
+    _on_resource(target, resource, lambda picture: deeds.unpin(target.keys, picture, resource))
     click.echo(f"{resource}: no longer pinned; if nobody holds it, its grace starts anew")
 
 
@@ -66,12 +61,7 @@ def unpin(target: Target, resource: Resource) -> None:
 def restore(target: Target, resource: Resource) -> None:
     """Take the tombstone off RESOURCE: its grace starts anew. (To keep it for good, pin it.)"""
 
-    def txn(picture: Survey) -> Txn:
-        if resource not in picture.tombstones and resource not in picture.sweeps:
-            raise Failure(f"{resource}: not condemned; nothing to restore")
-        return transactions.restore(target.keys, resource)
-
-    _on_resource(target, resource, txn)
+    _on_resource(target, resource, lambda picture: deeds.restore(target.keys, picture, resource))
     click.echo(f"{resource}: restored; if nobody holds it by the collector's next look, its grace starts anew")
 
 
@@ -88,21 +78,7 @@ def release(target: Target, resource: Resource, holder: str, force: bool) -> Non
     """
 
     def txn(picture: Survey) -> Txn:
-        found = picture.holds.get(resource, {}).get(Holder(holder))
-        if found is None:
-            known = ", ".join(picture.holds.get(resource, {})) or "nobody"
-            raise Failure(f"{resource}: {holder} has no hold on it; expected one of: {known}")
-        if found.record is None:
-            raise Failure(f"{resource}: the hold of {holder} cannot be read; it is kept")
-        if found.record.released:
-            raise Failure(f"{resource}: {holder} has let go of it already")
-        if holder_status(picture, Holder(holder)) is HolderStatus.ALIVE and not force:
-            raise Failure(
-                f"{resource}: {holder} is alive and may be using it. Releasing means: with no other hold left it is "
-                "deleted after its grace, and the holder is not told. Repeat with --force if that is what you want"
-            )
-        released = msgspec.structs.replace(found.record, released=True, why=f"released by {operator_name()}")
-        return transactions.release(target.keys, resource, Holder(holder), found.record, released)
+        return deeds.release(target.keys, picture, resource, Holder(holder), operator_name(), force=force)
 
     _on_resource(target, resource, txn, refused=f"{resource}: the hold changed meanwhile; look again")
     click.echo(f"{resource}: released for {holder}; if nobody else holds it, its grace starts now")
@@ -162,7 +138,11 @@ def _on_resource(
         picture = await take_one(client, target.keys, resource, deadline=target.deadline)
         if resource not in picture.resources:
             raise Failure(f"{resource}: not found in tenant {target.tenant}; expected one of `leasehold get resources`")
-        return await client.commit(build(picture), deadline=target.deadline)
+        try:
+            txn = build(picture)
+        except NotDone as error:
+            raise Failure(str(error)) from error
+        return await client.commit(txn, deadline=target.deadline)
 
     run: Callable[[Callable[[EtcdClient], Awaitable[TxnResult]]], TxnResult] = target.run
     if not run(work).succeeded:

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 import click
 import msgspec
 
-from leasehold.cli.operate.rules import document, read_rules
+from leasehold.cli.operate.rules import read_rules
 from leasehold.cli.operate.telling import print_explanation
 from leasehold.cli.render import show
 from leasehold.cli.target import Failure
+from leasehold.operating.rule_plan import document
 from leasehold.protocol.configuration import EX_CONFIG
 from leasehold.protocol.rules import RuleSet
 from leasehold.protocol.trials import MAX_CAPTURED_BYTES, CapturedGrpc, CapturedHttp, Explanation, Trial

@@ -25,6 +25,7 @@ from leasehold.control_plane.core.facts import ABSENT, Entry, Hold, HolderEntry,
 from leasehold.control_plane.core.filing import Filing
 from leasehold.control_plane.core.filling import Filling
 from leasehold.control_plane.core.graph import Picture
+from leasehold.control_plane.core.hastes import Hastes
 from leasehold.control_plane.core.intents import Intents
 from leasehold.control_plane.core.lifecycle import SWEEPING, Holding, Step, Sweeping
 from leasehold.control_plane.core.notices import Notice, Notices
@@ -48,6 +49,7 @@ from leasehold.protocol.records import (
     CanaryRecord,
     ClusterRecord,
     EpochRecord,
+    HasteRecord,
     HoldRecord,
     IntentRecord,
     NoticeRecord,
@@ -81,6 +83,9 @@ class Index:
         self.policy_changed = False
         self.notices = Notices(self.policy)
         self.departures = Departures()
+        self.hastes = Hastes()
+        self.touched: set[Resource] | None = None
+        """What was worked out anew, for whoever empties it; ``None``: for nobody."""
         self.armed = ABSENT
         self.armed_by: ArmedRecord | None = None
         self.controls: dict[str, tuple[Revision, msgspec.Struct | None]] = {}
@@ -113,6 +118,7 @@ class Index:
             Family.SWEEPS: self._on_sweep,
             Family.NOTICES: self._on_notice,
             Family.PINS: self._on_pin,
+            Family.HASTES: self._on_haste,
             Family.EPOCHS: self._on_epoch,
             Family.EPOCH_LEASES: self._on_epoch_lease,
             Family.CONTROL: self._on_control,
@@ -196,6 +202,10 @@ class Index:
     def exists(self, resource: Resource) -> bool:
         """Whether it has a record."""
         return self._referring.exists(resource)
+
+    def targets_of(self, resource: Resource) -> list[Resource]:
+        """What it refers to, as far as that is indexed."""
+        return list(self._referring.targets_of(resource))
 
     def cycle_of(self, resource: Resource) -> tuple[Resource, ...]:
         """With whom it was condemned, itself included; nobody, if alone or not at all."""
@@ -287,6 +297,7 @@ class Index:
         keys = self.keys
         for resource in self.notices.seen():
             yield keys.notice(resource), self.notices.revision_of(resource)
+        yield from [(keys.haste(resource), revision) for resource, revision in self.hastes.known()]
         for holder, found in self.holders():
             yield keys.beacon(holder), found.beacon
             yield keys.roster(holder), found.roster
@@ -394,7 +405,8 @@ class Index:
         entry.readable = record is not None
         # Of a record that cannot be read nothing is remembered from before: it may be about something else.
         entry.rule = intern(record.rule) if record else ""
-        entry.grace_class = ClassName(intern(record.grace_class) if record else "")
+        name = ClassName(intern(record.grace_class) if record else "")
+        entry.grace_class = self.hastes.class_of(entry.resource, entry.tombstone, name)
         entry.incarnation = record.incarnation if record else ""
         entry.creator = intern(record.creator) if record else ""
         declared = references(record) if record and record.references else ()
@@ -443,6 +455,7 @@ class Index:
         record = self._read(TombstoneRecord, item) if there else None
         self._filing.unfile(entry)
         entry.tombstone = item.mod_revision if there else ABSENT
+        entry.grace_class = self.hastes.class_of(entry.resource, entry.tombstone, self.hastes.ordinary(entry))
         peers = self._referring.condemned(entry.resource, resources(record.cycle) if record else ())
         self._reconsider(entry)
         self._reconsider_all(peers)
@@ -475,6 +488,17 @@ class Index:
         if not there:
             self.departures.pins[entry.resource] = None
         entry.pin = item.mod_revision if there else ABSENT
+        self._reconsider(entry)
+        return True
+
+    def _on_haste(self, key: Key, item: KeyValue, there: bool) -> bool:
+        entry = self._entry(key)
+        if item.mod_revision <= self.hastes.revision_of(entry.resource):
+            return False
+        self._filing.unfile(entry)
+        ordinary, record = self.hastes.ordinary(entry), self._read(HasteRecord, item) if there else None
+        self.hastes.put(entry.resource, item.mod_revision if there else ABSENT, record, ordinary)
+        entry.grace_class = self.hastes.class_of(entry.resource, entry.tombstone, ordinary)
         self._reconsider(entry)
         return True
 
@@ -585,6 +609,8 @@ class Index:
         if entry.empty:
             self._entries.pop(entry.resource, None)
         self.notices.reconsider(entry.resource, entry)
+        if self.touched is not None:
+            self.touched.add(entry.resource)
 
     def _holding_of(self, entry: Entry) -> Holding:
         holding, merely = Holding.UNACCOUNTED, False

@@ -82,6 +82,15 @@ class Policy:
         found = self._owners.get(name)
         return found.model if found and isinstance(found.model, Owner) else None
 
+    def rule(self, name: str) -> Rule | None:
+        found = self._rules.get(name)
+        return found.model if found and isinstance(found.model, Rule) else None
+
+    def problem(self, kind: type[Owner] | type[Rule], name: str) -> str:
+        """What is wrong with a document by itself; empty: nothing, or there is none."""
+        found = self._documents(kind).get(name)
+        return found.why if found else ""
+
     def documents(self, kind: type[Owner] | type[Rule]) -> dict[str, Revision]:
         """Names and revisions of what is there, readable or not."""
         return {name: document.revision for name, document in self._documents(kind).items()}

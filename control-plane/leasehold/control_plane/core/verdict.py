@@ -16,6 +16,8 @@ from leasehold.control_plane.core.epochs import Seen, grace_seconds, is_whole
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import ClassName, Holder, Resource, Revision
 from leasehold.protocol.records import (
+    HASTENED,
+    HasteRecord,
     HoldRecord,
     ResourceRecord,
     RosterRecord,
@@ -40,6 +42,7 @@ class Evidence:
     tombstone: KeyValue | None = None
     sweep: KeyValue | None = None
     armed: KeyValue | None = None
+    haste: KeyValue | None = None
     holds: Mapping[Holder, KeyValue] = field(default_factory=dict)
     sources: Mapping[Resource, bool] = field(default_factory=dict)
     """Inbound references (to every resource of its type, too), and whether the referring resource's record is there."""
@@ -75,6 +78,8 @@ class Ripe:
     armed: Revision
     tombstone: Revision
     epoch: EpochFound
+    haste: Revision = Revision(0)
+    """What lets a shorter epoch count, if it does."""
 
 
 ALONE: frozenset[Resource] = frozenset()
@@ -109,11 +114,23 @@ def ripe(
     for hold in found.facts.holds:
         if not hold.released and hold.roster >= tombstone.mod_revision:
             return Keep("restless", f"{hold.holder} came back or ended after the tombstone")
-    name = ClassName(found.record.grace_class)
+    haste = _haste(evidence, tombstone.mod_revision) if not within else Revision(0)
+    name = HASTENED if haste else ClassName(found.record.grace_class)
     epoch = _epoch_for(name, tombstone.mod_revision, epochs(name))
     if epoch is None:
         return Keep("in-grace")
-    return Ripe(found.facts, found.record, found.armed, tombstone.mod_revision, epoch)
+    return Ripe(found.facts, found.record, found.armed, tombstone.mod_revision, epoch, haste)
+
+
+def _haste(evidence: Evidence, tombstone: Revision) -> Revision:
+    """Of what hastens this very tombstone; 0: nothing that can be read does, so it has its whole grace."""
+    if evidence.haste is None:
+        return Revision(0)
+    try:
+        known = decode(HasteRecord, evidence.haste.value)
+    except Unreadable:
+        return Revision(0)
+    return evidence.haste.mod_revision if known.tombstone_revision == tombstone else Revision(0)
 
 
 def _epoch_for(name: ClassName, tombstone: Revision, epochs: Iterable[Seen]) -> EpochFound | None:
@@ -227,6 +244,7 @@ def read_evidence(
         pin=found.get(keys.pin(resource)),
         tombstone=found.get(keys.tombstone(resource)),
         sweep=found.get(keys.sweep(resource)),
+        haste=found.get(keys.haste(resource)),
         armed=armed,
         holds=held,
         sources=sources,

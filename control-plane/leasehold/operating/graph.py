@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from leasehold.cli.inspect.states import HolderStatus, ResourceView, resource_views
-from leasehold.cli.inspect.survey import Survey
+from leasehold.operating.states import HolderStatus, ResourceView, resource_views
+from leasehold.operating.survey import Survey
 from leasehold.protocol.names import Resource
 from leasehold.protocol.transactions import EVERY
 

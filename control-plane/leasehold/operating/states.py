@@ -10,10 +10,10 @@ from enum import StrEnum
 
 import msgspec
 
-from leasehold.cli.inspect.survey import Found, Survey
+from leasehold.operating.survey import Found, Survey
 from leasehold.protocol.names import ClassName, Holder, Resource
 from leasehold.protocol.orphans import rule_in
-from leasehold.protocol.records import EpochRecord, HolderKind, HoldRecord, SweepState
+from leasehold.protocol.records import HASTENED, EpochRecord, HolderKind, HoldRecord, SweepState
 from leasehold.protocol.rules import Mode, RuleSet, permitted_mode
 from leasehold.protocol.transactions import PINNED, every
 
@@ -149,7 +149,8 @@ def resource_view(picture: Survey, resource: Resource, rules: RuleSet | None) ->
     )
     inbound = (*picture.refs.get(resource, ()), *picture.refs.get(every(resource), ()))
     sources = tuple(source for source in inbound if source in picture.resources and source != resource)
-    tombstone = _tombstone_view(picture, resource, ClassName(record.grace_class) if record else None)
+    grace_class = _grace_class(picture, resource, record.grace_class if record else "")
+    tombstone = _tombstone_view(picture, resource, ClassName(grace_class) if grace_class else None)
     sweep = _sweep_view(picture, resource)
     mode = mode_of(rules, record.rule if record else "")
     return ResourceView(
@@ -160,7 +161,7 @@ def resource_view(picture: Survey, resource: Resource, rules: RuleSet | None) ->
         mode=mode or "unknown",
         incarnation=record.incarnation if record else "",
         rule=record.rule if record else "",
-        grace_class=record.grace_class if record else "",
+        grace_class=grace_class,
         creator=record.creator if record else "",
         since=record.since if record else "",
         created_revision=found.item.create_revision,
@@ -176,6 +177,14 @@ def resource_view(picture: Survey, resource: Resource, rules: RuleSet | None) ->
         labels=record.labels if record else {},
         trace=record.trace if record else "",
     )
+
+
+def _grace_class(picture: Survey, resource: Resource, ordinary: str) -> str:
+    """By which its grace is measured."""
+    haste, tombstone = picture.hastes.get(resource), picture.tombstones.get(resource)
+    if haste is None or haste.record is None or tombstone is None or not ordinary:
+        return ordinary
+    return HASTENED if haste.record.tombstone_revision == tombstone.revision else ordinary
 
 
 def mode_of(rules: RuleSet | None, name: str) -> Mode | None:

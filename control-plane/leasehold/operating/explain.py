@@ -7,12 +7,16 @@ does without the number.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
-from leasehold.cli.inspect.states import HolderStatus, HoldView, ResourceView, State, TombstoneView
-from leasehold.cli.inspect.survey import Survey
+from leasehold.operating.states import HolderStatus, HoldView, ResourceView, State, TombstoneView, resource_view
+from leasehold.operating.survey import Survey, take_one
+from leasehold.protocol.errors import Compacted
+from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import LeaseId, OwnerName, Resource, ResourceId, TypeName
+from leasehold.protocol.ports import Leases, Store
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules import Mode
 from leasehold.protocol.transactions import EVERY, PINNED, every
@@ -33,12 +37,37 @@ class Explanation(msgspec.Struct, frozen=True):
     next: tuple[str, ...]
 
 
+class Timing(Store, Leases, Protocol):
+    """Reads, and how long a lease has left."""
+
+
 def leases_of_interest(view: ResourceView) -> list[LeaseId]:
     """The leases whose remaining time belongs into the explanation."""
     leases = [hold.beacon_lease for hold in view.alive]
     if view.tombstone is not None and not view.tombstone.epoch_done:
         leases.append(view.tombstone.epoch_lease)
     return [LeaseId(lease) for lease in leases if lease]
+
+
+async def look_into(etcd: Timing, keys: Keyspace, resource: Resource, *, deadline: float) -> Explanation | None:
+    """Read what bears on a resource, and explain it. Safe to retry. Raises ``StoreError``."""
+    return (await examine(etcd, keys, resource, deadline=deadline))[1]
+
+
+async def examine(
+    etcd: Timing, keys: Keyspace, resource: Resource, *, deadline: float
+) -> tuple[Survey, Explanation | None, dict[LeaseId, int]]:
+    """The same with the picture, and how many seconds the leases have left that matter."""
+    try:
+        picture = await take_one(etcd, keys, resource, deadline=deadline)
+    except Compacted:
+        # Between two reads of one picture: take it again, once.
+        picture = await take_one(etcd, keys, resource, deadline=deadline)
+    view = resource_view(picture, resource, picture.rules_or_none()) if resource in picture.resources else None
+    remaining: dict[LeaseId, int] = {}
+    for lease in leases_of_interest(view) if view else ():
+        remaining[lease] = (await etcd.time_to_live(lease, deadline=deadline)).remaining_seconds
+    return picture, explain(picture, resource, view, remaining), remaining
 
 
 def explain(

@@ -22,6 +22,7 @@ from leasehold.protocol.records import (
     ClusterRecord,
     EpochRecord,
     GraveRecord,
+    HasteRecord,
     HoldRecord,
     IntentRecord,
     NoticeRecord,
@@ -74,6 +75,7 @@ class Survey:
     sweeps: dict[Resource, Found[SweepRecord]] = field(default_factory=dict)
     graves: dict[Resource, Found[GraveRecord]] = field(default_factory=dict)
     pins: dict[Resource, Found[PinRecord]] = field(default_factory=dict)
+    hastes: dict[Resource, Found[HasteRecord]] = field(default_factory=dict)
     shards: dict[int, Found[ShardRecord]] = field(default_factory=dict)
     replicas: dict[str, Found[ReplicaRecord]] = field(default_factory=dict)
     armed: Found[ArmedRecord] | None = None
@@ -144,7 +146,7 @@ async def take_one(store: Store, keys: Keyspace, resource: Resource, *, deadline
     first = await store.read(keys.holds_of(resource), deadline=deadline)
     revision, items = first.revision, list(first.items)
     where: list[Any] = [keys.record(resource), keys.refs_to(resource), keys.tombstone(resource), keys.sweep(resource)]
-    where += [keys.refs_to(every(resource)), keys.grave(resource), keys.pin(resource)]
+    where += [keys.refs_to(every(resource)), keys.grave(resource), keys.pin(resource), keys.haste(resource)]
     where += [keys.armed, keys.cluster, keys.family(Family.SHARDS)]
     where += [keys.family(Family.EPOCHS), keys.family(Family.OWNERS), keys.family(Family.RULES)]
     for holder in [key.holder for item in first.items if (key := keys.parse(item.key))]:
@@ -255,7 +257,7 @@ def _file_shadow(picture: Survey, key: Key, item: KeyValue) -> None:
 
 
 def _ignore(_: Survey, __: Key, ___: KeyValue) -> None:
-    """An epoch's leased key: the epoch record and its lease say more."""
+    """An epoch's leased key: the epoch record and its lease say more. Notices and the audit: not of this picture."""
 
 
 _FILING: Mapping[Family, Callable[[Survey, Key, KeyValue], None]] = {
@@ -272,6 +274,9 @@ _FILING: Mapping[Family, Callable[[Survey, Key, KeyValue], None]] = {
     Family.SWEEPS: _by_resource("sweeps", SweepRecord),
     Family.GRAVES: _by_resource("graves", GraveRecord),
     Family.PINS: _by_resource("pins", PinRecord),
+    Family.HASTES: _by_resource("hastes", HasteRecord),
+    Family.NOTICES: _ignore,
+    Family.AUDIT: _ignore,
     Family.SHARDS: _file_shard,
     Family.REPLICAS: _file_replica,
     Family.CONTROL: _file_control,
