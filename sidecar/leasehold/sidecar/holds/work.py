@@ -7,6 +7,7 @@
     register of what needs everything of a type --some of it being swept--> later, but not for long: until the
                      reference is there nothing of that type is protected by it
     acquire  --being swept--> too late        acquire --no record--> not ours (as a register's second try: register)
+    acquire, intend --my hold is newer than what I had heard--> again, having heard of it
     forget   --look--> forget what was seen --changed meanwhile--> look again
     forget, observed long ago, of we do not know which incarnation --record there--> not ours
     release, retract --> done either way
@@ -69,8 +70,9 @@ def member(keys: Keyspace, item: Item, boot: Boot) -> Txn:
         return _register(keys, item, operation, boot)
     if isinstance(operation, Acquire):
         return tx.acquire(
-            keys, operation.resource, operation.holder, _hold(operation, boot), replacing=operation.replacing
-        )
+            keys, operation.resource, operation.holder, _hold(operation, boot), replacing=operation.replacing,
+            heard=item.heard,
+        )  # fmt: skip
     return _rare(keys, item, operation, boot)
 
 
@@ -84,10 +86,13 @@ def judge(item: Item, result: TxnResult) -> Verdict:
     if isinstance(operation, Register):
         return _judge_register(item, operation, result)
     if isinstance(operation, Acquire):
-        _, sweep = _found(result)
+        record, sweep = _found(result)
+        if record is not None and sweep is None:
+            return AGAIN
         return Finished(Outcome.NOT_OURS if sweep is None else Outcome.BEING_SWEPT, False, late=sweep is not None)
     if isinstance(operation, Intend):
-        return LATER
+        (swept,) = result.results
+        return LATER if isinstance(swept, GetResult) and swept.items else AGAIN
     return Finished(Outcome.FORGOTTEN, False)
 
 
@@ -97,7 +102,7 @@ def judge(item: Item, result: TxnResult) -> Verdict:
 def _register(keys: Keyspace, item: Item, operation: Register, boot: Boot) -> Txn:
     hold = _hold(operation, boot)
     if item.as_acquire:
-        return tx.acquire(keys, operation.resource, operation.holder, hold)
+        return tx.acquire(keys, operation.resource, operation.holder, hold, heard=item.heard)
     record = ResourceRecord(
         incarnation=operation.incarnation,
         rule=operation.rule,
@@ -142,7 +147,7 @@ def _rare(keys: Keyspace, item: Item, operation: Forget | Release | Intend | Ret
                 operation.sent_as,
             )
             hold = HoldRecord(boot, operation.n, operation.rule, operation.since)
-            return tx.intend(keys, operation.holder, operation.call, intent, operation.resource, hold)
+            return tx.intend(keys, operation.holder, operation.call, intent, operation.resource, hold, heard=item.heard)
         case Retract():
             hold = HoldRecord(boot, operation.hold, operation.rule, operation.since)
             return tx.retract(keys, operation.holder, operation.call, operation.resource, hold)
