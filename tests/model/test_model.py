@@ -17,6 +17,7 @@ from tests.model.spare import SPARE
 from tests.model.worlds import WORLDS
 from tests.model.worlds.one import Namesake
 from tests.model.worlds.references import Cycle
+from tests.model.worlds.sidecars import Namesakes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("model")]
 
@@ -81,6 +82,13 @@ def test_a_cycle_needs_what_is_no_compare(weakness: str, law: str) -> None:
             setattr(self, weakness, True)
 
     assert law in _broken(Weak)[-1]
+
+
+def test_a_registration_that_takes_itself_for_the_newest_takes_a_newer_record_over() -> None:
+    class Overwriting(Namesakes):
+        overwrites = True
+
+    assert "S2" in _broken(Overwriting)[-1]
 
 
 def _broken(world: type) -> tuple[str, ...]:

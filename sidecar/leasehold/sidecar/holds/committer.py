@@ -325,7 +325,8 @@ class Committer:
             if not isinstance(its, TxnResult):
                 raise TypeError("expected a transaction's result for each member")
             try:
-                verdict = judge(item, its)
+                held = () if its.succeeded else self._journal.state.held.get(item.operation.resource, ())  # type: ignore[arg-type]
+                verdict = judge(item, its, held)
             except Exception as error:  # noqa: BLE001 - a supervisor: the others must not suffer for it
                 self._give_up(item, error)
                 continue
