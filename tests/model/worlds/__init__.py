@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 from tests.model.world import World
+from tests.model.worlds.brake import Braking, Claims
 from tests.model.worlds.grace import Boots, Epochs
 from tests.model.worlds.intents import Intents, Outlived, Swept
 from tests.model.worlds.leaders import Leaders
+from tests.model.worlds.notices import Notices
 from tests.model.worlds.one import AnotherHolds, Careless, Crowd, Namesake, Repeated
 from tests.model.worlds.operator import LostKeys, Operator, Pins
 from tests.model.worlds.references import Cycle, CycleBreaks, CycleComesBack, Referring, ReferringToAll
@@ -22,5 +24,6 @@ WORLDS: dict[str, type[World]] = {
     "late": Late, "crowd": Crowd, "cycle": Cycle, "referring-to-all": ReferringToAll, "operator": Operator,
     "cycle-breaks": CycleBreaks, "referring": Referring, "cycle-comes-back": CycleComesBack, "intents": Intents,
     "namesake": Namesake, "leaders": Leaders, "another-holds": AnotherHolds, "careless": Careless, "swept": Swept,
-    "repeated": Repeated, "pins": Pins, "namesakes": Namesakes,
+    "repeated": Repeated, "pins": Pins, "namesakes": Namesakes, "notices": Notices,
+    "braking": Braking, "claims": Claims,
 }  # fmt: skip
