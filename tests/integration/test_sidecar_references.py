@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Resource
 from leasehold.protocol.records import ResourceRecord, TombstoneRecord, decode, encode
+from leasehold.protocol.rules import Rule
 from leasehold.protocol.store import Put, Txn
 from leasehold.protocol.transactions import MAX_REFERENCES, every
+from leasehold.sidecar.holds import committer
 from leasehold.sidecar.ports import Outcome
-from tests.integration.sidecar_world import World, blob, creation
+from tests.integration.sidecar_world import BY_PROCESS, BY_SERVICE, OneHost, World, blob, creation, eventually
 
 
 def numbered(count: int, start: int = 0) -> tuple[Resource, ...]:
@@ -63,6 +66,59 @@ async def test_the_very_same_thing_seen_again_needs_what_either_says(tenant: Wor
         assert await references_of(tenant, "whole") == {"a", "b"}
         await one.registrar.observed(referring("whole", numbered(MAX_REFERENCES)))  # type: ignore[arg-type]
         assert await references_of(tenant, "whole") == {"*"}, "both together are too many"
+        assert await refs(tenant) == {("*", "whole")}
+
+
+async def test_a_late_registration_leaves_a_newer_incarnation_its_record_and_what_that_needs(
+    tenant: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can tell any more which of the two is there: both are held, and all that either needs is kept."""
+    async with tenant.sidecar() as one, tenant.sidecar(OneHost("2.2.abc"), instance="two") as two:
+        await two.registrar.observed(referring("whole", (blob("b"),), "uid:2"))  # type: ignore[arg-type]
+        monkeypatch.setattr(committer, "LATE_SECONDS", -1.0)
+        late = referring("whole", (blob("c"),), "uid:1")
+        assert await one.registrar.observed(late) is Outcome.REGISTERED  # type: ignore[arg-type]
+        [record] = (await tenant.family(Family.RESOURCES)).values()
+        assert decode(ResourceRecord, record).incarnation == "uid:2"
+        assert await references_of(tenant, "whole") == {"b", "c"}
+        assert await refs(tenant) == {("b", "whole"), ("c", "whole")}
+        for each in (one, two):
+            assert await tenant.held_by(each.holder) == {"whole"}
+
+
+async def test_an_incarnation_that_somebody_else_recorded_frees_nothing_when_it_is_recorded_over(tenant: World) -> None:
+    async with tenant.sidecar() as one, tenant.sidecar(OneHost("2.2.abc"), instance="two") as two:
+        await two.registrar.observed(referring("whole", (blob("b"),), "uid:1"))  # type: ignore[arg-type]
+        await one.registrar.observed(referring("whole", (blob("c"),), "uid:2"))  # type: ignore[arg-type]
+        [record] = (await tenant.family(Family.RESOURCES)).values()
+        assert decode(ResourceRecord, record).incarnation == "uid:2"
+        assert await refs(tenant) == {("b", "whole"), ("c", "whole")}
+
+
+@pytest.mark.parametrize("by", [BY_PROCESS, BY_SERVICE])
+async def test_our_own_earlier_incarnation_is_recorded_over_however_late(
+    tenant: World, monkeypatch: pytest.MonkeyPatch, by: Rule
+) -> None:
+    monkeypatch.setattr(committer, "LATE_SECONDS", -1.0)
+    async with tenant.sidecar(rules=(BY_SERVICE,)) as one:
+        for number, target in enumerate(("b", "c")):
+            made = creation("whole", by, incarnation=f"uid:{number}")
+            assert await one.registrar.observed(msgspec.structs.replace(made, references=(blob(target),)))
+        [record] = (await tenant.family(Family.RESOURCES)).values()
+        assert decode(ResourceRecord, record).incarnation == "uid:1"
+        assert await refs(tenant) == {("c", "whole")}
+
+
+async def test_what_needs_everything_of_a_type_waits_for_its_sweeps_but_not_for_ever(tenant: World) -> None:
+    """Until its reference is there, nothing of the type is protected by it."""
+    sweep = tenant.keys.sweep(blob("other"))
+    await tenant.client.commit(Txn((), (Put(sweep, b"{}"),)), deadline=5)
+    async with tenant.sidecar() as one:
+        future = asyncio.ensure_future(one.registrar.observed(referring("whole", (every(blob("whole")),))))  # type: ignore[arg-type]
+        [item] = await eventually("it was tried", lambda: [i for i in one.holds.committer._items.values() if i.tries])
+        assert not future.done()
+        item.late = True
+        assert await future is Outcome.REGISTERED
         assert await refs(tenant) == {("*", "whole")}
 
 

@@ -282,6 +282,29 @@ async def test_a_late_release_cannot_hit_a_newer_acquire(protocol: Protocol) -> 
     assert not found.released
 
 
+async def test_second_copies_of_an_old_acquire_and_its_release_leave_a_newer_acquire_alone(protocol: Protocol) -> None:
+    """Found by the model: the first would take the place of the newer hold, and the second let go of it."""
+    await protocol.attach()
+    await protocol.attach(B)
+    assert await protocol.register(resource())
+    keys = protocol.keys
+    old = tx.acquire(keys, resource(), B, hold(1), heard=await protocol.revision(keys.record(resource())))
+    early = tx.intend(
+        keys, B, CallId("c"), IntentRecord("r", "PUT", "/r", "c"), resource(), hold(1),
+        heard=await protocol.revision(keys.record(resource())),
+    )  # fmt: skip
+    assert await protocol.batch(old, B)
+    assert await protocol.release(resource(), B, 1)
+    refused = await protocol.run(tx.acquire(keys, resource(), B, hold(2), heard=Revision(1)))
+    assert not refused.succeeded, "what was not heard of is heard of now"
+    newer = tx.acquire(keys, resource(), B, hold(2), heard=refused.revision)
+    assert await protocol.batch(newer, B)
+    for copy in (old, early):
+        assert not await protocol.batch(copy, B)
+        assert not await protocol.release(resource(), B, 1)
+    assert await protocol.release(resource(), B, 2)
+
+
 async def test_an_app_that_deleted_it_leaves_nothing_behind(protocol: Protocol) -> None:
     await protocol.attach()
     await protocol.register(resource("target"))

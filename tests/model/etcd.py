@@ -76,8 +76,9 @@ class Layout:
         self, name: str, txn: Txn, subject: Resource | None, remembered: Callable[[Put], tuple[bytes, int]]
     ) -> Program:
         """``subject``: the resource the transaction is about, so that labels can say "its" and "another's"."""
-        # A cycle's compares are those of its members' own transactions.
-        name = name.removesuffix(" cycle")
+        # A cycle's compares are those of its members' own transactions, and so are those of several shards; a
+        # registration is one, whatever it records.
+        name = name.removesuffix(" cycle").removesuffix(" shards").removesuffix(" as it stands")
         inner, name = name.removeprefix(BATCH), "batch" if name.startswith(BATCH) else name
         checks = tuple(self._check(name, compare, subject) for compare in txn.compares)
         success = tuple(

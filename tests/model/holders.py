@@ -11,14 +11,18 @@ from typing import ClassVar
 
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.names import Boot, Holder, LeaseId, Resource, Revision
+from leasehold.protocol.records import IntentRecord
 from leasehold.protocol.store import Txn
 from tests.model.etcd import BATCH, Keys
-from tests.model.names import BOOT, KEYS, ROSTER, hold, record, short
+from tests.model.names import BOOT, CALL, KEYS, ROSTER, hold, record, short
 from tests.model.scene import Ground, Scene, Told
 from tests.model.world import Flight, State, Steps, Violation
 
 Landed = tuple[Scene, tuple[Flight, ...]]
 """What a transaction that took place changes outside of etcd, and what is sent because of it."""
+
+
+INTENDED = IntentRecord("rule", "PUT", "/x", CALL, ("o", "t", "x"))
 
 
 def _member(flight: Flight) -> Txn:
@@ -27,7 +31,9 @@ def _member(flight: Flight) -> Txn:
     holder, sequence = Holder(flight.rest[0]), flight.rest[1]
     mine = hold(sequence)
     if name == "acquire":
-        return tx.acquire(KEYS, one, holder, mine)
+        return tx.acquire(KEYS, one, holder, mine, heard=Revision(flight.revs[0]))
+    if name == "intend":
+        return tx.intend(KEYS, holder, CALL, INTENDED, one, mine, heard=Revision(flight.revs[0]))
     if name == "release":
         return tx.release(KEYS, one, holder, mine, hold(sequence, released=True))
     if name == "forget":
@@ -49,7 +55,7 @@ def _attach(flight: Flight) -> Txn:
 BUILDERS = {
     "attach": _attach,
     # Letting go needs no beacon: it is guarded by the hold itself. The sidecar batches it all the same.
-    **{BATCH + name: _batch for name in ("acquire", "release", "register", "forget")},
+    **{BATCH + name: _batch for name in ("acquire", "release", "register", "forget", "intend")},
 }
 
 
@@ -154,7 +160,7 @@ class Holders(Ground):
         if not self.may(scene, "acquires") or any(t.holder == holder and t.resource == resource for t in scene.told):
             return
         rest = (holder, self._next(scene, holder), 0, (), ())
-        flight = Flight(BATCH + "acquire", resource, (), rest, holder)
+        flight = Flight(BATCH + "acquire", resource, (self.newest(state),), rest, holder)
         paid = state._replace(scene=self.spent(scene, "acquires"))
         yield from self.send(f"{short(holder)} acquires {resource.id}", paid, flight)
 
@@ -222,7 +228,7 @@ class Holders(Ground):
 
     def _numbered(self, scene: Scene, flight: Flight) -> Scene:
         """No two grants of a holder are asked for under one number."""
-        if flight.name.removeprefix(BATCH) not in {"acquire", "register"}:
+        if flight.name.removeprefix(BATCH) not in {"acquire", "register", "intend"}:
             return scene
         n = self.holders.index(flight.rest[0])
         newest = max(scene.sequence[n], flight.rest[1])

@@ -47,6 +47,12 @@ SPARE: dict[str, Spare] = {
         "it is what a revival does; without it the tombstone is only tried again"
     ),
     "unpin: its sweep absent": Spare("what is pinned is not prepared, and what is swept is not pinned"),
+    "rearm: armed absent": Spare("whoever arms takes the trip away that this answers to"),
+    # --- what owners are told ---------------------------------------------------------------------------------------
+    "forget: takes away its notice": Spare("an owner that has it no more is owed nothing, and what is left goes later"),
+    "notify: its notice unchanged": Spare("whichever notice stands says that a restore is owed"),
+    "withdraw: its record unchanged": Spare("an owner that restored it is owed nothing, whatever is recorded now"),
+    "withdraw: takes away its notice": Spare("it is what a withdrawal does; without it the owner is told once more"),
     # --- attaching --------------------------------------------------------------------------------------------------
     "attach otherwise: renews roster": Spare("who is attached already was put on the roster when it attached"),
     # --- intents and orphans ----------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.brake_window import Thresholds
 from leasehold.control_plane.core.lifecycle import State
 from leasehold.protocol.keyspace import Family, Keyspace
-from leasehold.protocol.records import Cause, TrippedRecord, decode
-from leasehold.protocol.store import Delete, KeyRange, Txn
+from leasehold.protocol.records import Cause, SweepRecord, SweepState, TrippedRecord, decode, encode
+from leasehold.protocol.store import Delete, KeyRange, Put, Txn
 from leasehold.sidecar.holds.registrar import Outcome
 from leasehold.sidecar.observe.events import Use
 from tests.integration.sidecar_world import USES
@@ -80,6 +80,24 @@ async def long_after_losing(stage: Stage, family: str, tmp_path: Path, limits: T
         await eventually("everybody has heard", lambda: plane.observer.sight.revision >= stage.fake.store.revision)
         await stage.clock.advance(2.5 * GRACE, step=0.5)
     return plane
+
+
+async def test_a_single_sweep_that_is_lost_while_its_tombstone_stands_trips_the_brake(stage: Stage) -> None:
+    """A delete may be on its way, and whoever comes now is granted a hold that does not know of it."""
+    plane = await stage.leading(rule_set(stage), ttl=30)
+    keys, x = stage.keys, blob("x")
+    stage.owner.add("x")
+    await abandoned(stage, "x")
+    await eventually("it is in its grace", lambda: state(plane, "x") is State.IN_GRACE)
+    sweep = SweepRecord(SweepState.QUARANTINED, "call:1", 1, 1, 1, "8s/1", attempt=1)
+    await stage.hand.commit(Txn((), (Put(keys.sweep(x), encode(sweep)),)))
+    await eventually("it is quarantined", lambda: state(plane, "x") is State.QUARANTINED)
+    await stage.hand.commit(Txn((), (Delete(keys.family(Family.SWEEPS)),)))
+    await eventually("it is tripped", lambda: plane.index.tripped[1])
+    tripped = plane.index.tripped[1]
+    assert tripped is not None
+    assert tripped.cause is Cause.LOST
+    assert "the sweep of store/blob/x" in tripped.why
 
 
 async def kept_by_others(stage: Stage) -> None:

@@ -124,7 +124,13 @@ class Session:
 
     def on_beacon_gone(self, revision: Revision) -> list[Command]:
         """The watch saw the beacon deleted at ``revision``; older news than our last attach is ignored."""
-        if self.phase is not Phase.ATTACHED or revision <= self._attached_revision:
+        if revision <= self._attached_revision:
+            return []
+        return self.on_beacon_missing()
+
+    def on_beacon_missing(self) -> list[Command]:
+        """A read that began after our last attach did not find the beacon, whatever its revision."""
+        if self.phase is not Phase.ATTACHED:
             return []
         self.phase = Phase.ATTACHING
         # The lease may have died with it (expiry) or not (an operator's hand): renewing tells.

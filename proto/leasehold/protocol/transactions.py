@@ -121,18 +121,21 @@ def fits(guards: int, members: Sequence[Txn]) -> bool:
 
 
 def intend(
-    keys: Keyspace, holder: Holder, call: CallId, intent: IntentRecord, resource: Resource | None, hold: HoldRecord
-) -> Txn:
-    """IF (id known: sweep absent) THEN put intent; id known: also my hold, and delete its tombstone.
+    keys: Keyspace, holder: Holder, call: CallId, intent: IntentRecord, resource: Resource | None, hold: HoldRecord,
+    *, heard: Revision | None = None,
+) -> Txn:  # fmt: skip
+    """IF (id known: sweep absent; my hold not newer than ``heard``) THEN put intent; id known: also my hold, and delete
+    its tombstone.
 
-    Goes into a ``batch`` guarded by the holder. Repeating it is harmless. Failure branch: the sweep.
+    Goes into a ``batch`` guarded by the holder. Repeating it is harmless. ``heard`` as in ``acquire``. Failure branch:
+    the sweep.
     """
     put = Put(keys.intent(holder, call), encode(intent))
     if resource is None:
         return Txn((), (put,))
-    sweep = keys.sweep(resource)
-    held = (Put(keys.hold(resource, holder), encode(hold)), Delete(keys.tombstone(resource)))
-    return Txn((absent(sweep),), (put, *held), (Get(sweep),))
+    sweep, key = keys.sweep(resource), keys.hold(resource, holder)
+    held = (Put(key, encode(hold)), Delete(keys.tombstone(resource)))
+    return Txn((absent(sweep), *_not_overtaken(key, heard)), (put, *held), (Get(sweep),))
 
 
 def retract(keys: Keyspace, holder: Holder, call: CallId, resource: Resource | None, hold: HoldRecord) -> Txn:
@@ -189,18 +192,23 @@ def register(
 
 
 def acquire(
-    keys: Keyspace, resource: Resource, holder: Holder, hold: HoldRecord, *, replacing: Holder | None = None
-) -> Txn:
-    """IF record present; sweep absent THEN put hold; delete tombstone.
+    keys: Keyspace, resource: Resource, holder: Holder, hold: HoldRecord, *, replacing: Holder | None = None,
+    heard: Revision | None = None,
+) -> Txn:  # fmt: skip
+    """IF record present; sweep absent; my hold not newer than ``heard`` THEN put hold; delete tombstone.
 
     Goes into a ``batch`` guarded by ``holder``. ``replacing`` is an earlier timer of ours whose hold moves here.
-    Repeating it is harmless. Failure branch: record, then sweep.
+    ``heard`` is the newest revision that the sender knows of: whatever it asks for later will be newer, so a second
+    copy of this that arrives after that does nothing. (``None``: where nothing is asked for later.) Refused for that
+    alone, with the record there and no sweep: try again with what was heard by the refusal. Repeating it is harmless.
+    Failure branch: record, then sweep.
     """
-    record, sweep = keys.record(resource), keys.sweep(resource)
-    then: list[Operation] = [Put(keys.hold(resource, holder), encode(hold)), Delete(keys.tombstone(resource))]
+    record, sweep, key = keys.record(resource), keys.sweep(resource), keys.hold(resource, holder)
+    then: list[Operation] = [Put(key, encode(hold)), Delete(keys.tombstone(resource))]
     if replacing is not None:
         then.append(Delete(keys.hold(resource, replacing)))
-    return Txn((present(record), absent(sweep)), then, (Get(record), Get(sweep)))
+    compares = (present(record), absent(sweep), *_not_overtaken(key, heard))
+    return Txn(compares, then, (Get(record), Get(sweep)))
 
 
 def release(keys: Keyspace, resource: Resource, holder: Holder, hold: HoldRecord, released: HoldRecord) -> Txn:
@@ -703,6 +711,10 @@ def _seen(revision: Revision) -> Revision:
     if revision <= 0:
         raise ValueError("expected the revision of something that was read and was there")
     return revision
+
+
+def _not_overtaken(hold: bytes, heard: Revision | None) -> tuple[Compare, ...]:
+    return () if heard is None else (nothing_newer_than(hold, heard),)
 
 
 def _fence(keys: Keyspace, by: Authority) -> Compare:

@@ -29,7 +29,6 @@ INTENT = KEYS.intent(A, CALL)
 LISTED = KEYS.hold(X, txi.LISTED)
 FAMILIES = (Family.RESOURCES, Family.TOMBSTONES, Family.SWEEPS, Family.GRAVES)
 UNSEEN = (Family.NOTICES, Family.REFS)
-WRITTEN = IntentRecord("rule", "PUT", "/x", CALL, ("o", "t", "x"))
 SUSPECT = IntentRecord("rule", "PUT", "/x", CALL, ("o", "t", "x"), suspect="unclear")
 
 
@@ -68,7 +67,7 @@ BUILDERS = {
     "adopt": lambda flight: txi.adopt(KEYS, authority(flight), X, record(flight.rest[0]), hold(0, released=True)),
     "close": lambda flight: txi.close(KEYS, authority(flight), X, record(flight.rest[0]), Revision(flight.revs[2])),
     "strike": lambda flight: tx.strike(KEYS, authority(flight), A, Revision(flight.revs[2])),
-    BATCH + "intend": _batched(lambda flight: tx.intend(KEYS, A, CALL, WRITTEN, X, hold(flight.rest[1]))),
+    BATCH + "intend": _batched(lambda flight: tx.intend(KEYS, A, CALL, holders.INTENDED, X, hold(flight.rest[1]))),
     BATCH + "retract": _batched(lambda flight: tx.retract(KEYS, A, CALL, X, hold(flight.rest[1]))),
     BATCH + "register": _register,
 }  # fmt: skip
@@ -186,7 +185,7 @@ class Intents(Collector):
             revs = (*revs, known[2] if known else 0)
             if known is not None and self.incarnation(state.keys, X) == there:
                 options.append(("recorded", revs, (0, self.outlived)))
-            elif known is None or (known[2] < intent[2] and intent[0] == encode(WRITTEN)):
+            elif known is None or (known[2] < intent[2] and intent[0] == encode(holders.INTENDED)):
                 options.append(("resolve", revs, (there, self.outlived)))
         elif call.forwarded or call.over or dead:
             options.append(("dismiss", revs, (0, self.outlived)))

@@ -120,6 +120,8 @@ class Committer:
         self._progress = asyncio.Event()
         self._under_way = 0
         self._failures = 0
+        self._heard = Revision(0)
+        """Of the latest answer. Not the highest ever: etcd's past may be rewritten."""
         self.trouble = ""
         """Why the last batch did not take place; empty when it did."""
 
@@ -227,6 +229,7 @@ class Committer:
         else:
             self._failures = 0
             self.trouble = ""
+            self._heard = result.revision
             if result.succeeded:
                 self._metrics.committed(len(batch), self._clock.now() - began)
                 self._settle(batch, result)
@@ -258,6 +261,7 @@ class Committer:
         """The members of a batch, without those that cannot be said."""
         items, members = [], []
         for item in batch:
+            item.heard = self._heard
             try:
                 members.append(member(self._keys, item, self._boot(item)))
             except Exception as error:  # noqa: BLE001 - a supervisor: the others must not suffer for it
@@ -321,7 +325,8 @@ class Committer:
             if not isinstance(its, TxnResult):
                 raise TypeError("expected a transaction's result for each member")
             try:
-                verdict = judge(item, its)
+                held = () if its.succeeded else self._journal.state.held.get(item.operation.resource, ())  # type: ignore[arg-type]
+                verdict = judge(item, its, held)
             except Exception as error:  # noqa: BLE001 - a supervisor: the others must not suffer for it
                 self._give_up(item, error)
                 continue

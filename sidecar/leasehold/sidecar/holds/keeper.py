@@ -4,6 +4,8 @@
 - A batch that did not find the beacon is news of the same kind.
 - A lease id is journalled before anything hangs on it, so that a successor can go on with it or revoke it.
 - A beacon with another boot is somebody else's; we wait for its lease to end and say so.
+- Revisions tell which of two things was first, within one past. A restored etcd counts anew from where its snapshot
+  was, so what seems older than our attachment proves nothing: then the beacon itself is looked at.
 """
 
 from __future__ import annotations
@@ -69,7 +71,9 @@ class Keeper:
         self._gone_at = Revision(0)
         self._attached_at = Revision(0)
         self._news = asyncio.Event()
-        self._first = asyncio.Event()
+        self._watched_from = Revision(0)
+        self._watching: asyncio.Task[None] | None = None
+        self._tasks: asyncio.TaskGroup | None = None
 
     @property
     def attached(self) -> bool:
@@ -85,7 +89,8 @@ class Keeper:
         return self.session.seconds_of_belief(self._now())
 
     def gone(self, revision: Revision) -> None:
-        """The beacon was not there at ``revision``."""
+        """The beacon was not there at ``revision``: gone since, if that is newer than our attachment; else it is from
+        before that, or of another past."""
         self._gone_at = max(self._gone_at, revision)
         self._news.set()
 
@@ -93,7 +98,7 @@ class Keeper:
         """Keep the beacon until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._watch(), name=f"watch on {self.life.holder}")
+                self._tasks = tasks
                 commands = deque(self.session.start())
                 while True:
                     commands.extend(await self._carry_out(commands.popleft()))
@@ -136,19 +141,22 @@ class Keeper:
             self.life = msgspec.structs.replace(self.life, lease=lease)
             self._journal.note(self.life)
             self._journal.flush()
+        self._gone_at = Revision(0)  # what is heard from here on may be about what is put now
         revision = await self._etcd.attach(self.life, self.session.ttl_seconds)
         if revision is None:
             self._in_trouble("another sidecar's beacon is in the way; its lease has to end first")
             return self.session.on_failed(self._now())
         commands = self.session.on_attached(self._now(), revision)
         self._etcd.assistant.kept(lease, self.session.ttl_seconds)
+        if revision < self._attached_at:
+            log.warning("etcd_went_back", holder=self.life.holder, was=self._attached_at, revision=revision)
         self._attached_at = revision
+        self._watch_from(Revision(revision + 1))
         self.attachments += 1
         if self.attachments > 1:
             self._metrics.reattached(self.life.kind)
         log.info("attached", holder=self.life.holder, lease=f"{lease:x}", times=self.attachments)
         self.trouble = ""
-        self._first.set()
         self._on_attached(self)
         return commands
 
@@ -182,13 +190,24 @@ class Keeper:
             news.cancel()
         if self._news.is_set():
             self._news.clear()
-            commands = self.session.on_beacon_gone(self._gone_at)
+            commands = await self._told_gone()
             if commands:
                 self._in_trouble("the beacon is gone")
             return commands or [WakeAt(until)]
         if self._now() - until > self.session.ttl_seconds / 6:
             self._metrics.renewal_late(self.life.kind)
         return self.session.on_wake()
+
+    async def _told_gone(self) -> list[Command]:
+        if self._gone_at > self._attached_at:
+            return self.session.on_beacon_gone(self._gone_at)
+        try:
+            found = await self._etcd.store.get(self._etcd.keys.beacon(self.life.holder), deadline=self._etcd.deadline)
+        except StoreError:
+            await self._etcd.pause(3)
+            self._news.set()
+            return []
+        return self.session.on_beacon_missing() if found is None else []
 
     def _in_trouble(self, reason: str) -> None:
         if reason != self.trouble:
@@ -200,31 +219,41 @@ class Keeper:
 
     # --- the watch ----------------------------------------------------------------------------------------------
 
+    def _watch_from(self, start: Revision) -> None:
+        """Watch from here, unless the watch is there already and is not ahead: it would wait in a future that, once
+        etcd's past is another, comes without what happens until then."""
+        if self._watching is not None and self._watched_from <= start:
+            return
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._tasks is None:
+            raise RuntimeError("a keeper that does not run")
+        self._watched_from = start
+        self._watching = self._tasks.create_task(self._watch(), name=f"watch on {self.life.holder}")
+
     async def _watch(self) -> None:
-        await self._first.wait()
         beacon = self._etcd.keys.beacon(self.life.holder)
-        next_revision = Revision(self._attached_at + 1)
         while True:
             try:
-                batches = self._etcd.watches.watch(beacon, start=next_revision)
+                batches = self._etcd.watches.watch(beacon, start=self._watched_from)
                 async with contextlib.aclosing(batches):
                     async for batch in batches:
-                        next_revision = Revision(batch.revision + 1)
+                        self._watched_from = Revision(batch.revision + 1)
                         for event in batch.events:
                             if event.change is Change.DELETE:
                                 self.gone(event.item.mod_revision)
             except Compacted:
-                next_revision = await self._look(next_revision)
+                await self._look()
             except AccessDenied as error:
                 self._in_trouble(str(error))
                 await self._etcd.clock.sleep_until(self._etcd.clock.now() + 5)
 
-    async def _look(self, next_revision: Revision) -> Revision:
+    async def _look(self) -> None:
         try:
             found = await self._etcd.store.read(self._etcd.keys.beacon(self.life.holder), deadline=self._etcd.deadline)
         except StoreError:
             await self._etcd.pause(10)
-            return next_revision
+            return
         if not found.items:
             self.gone(found.revision)
-        return Revision(found.revision + 1)
+        self._watched_from = Revision(found.revision + 1)

@@ -22,7 +22,7 @@ from leasehold.sidecar.ports import Outcome
 class Item:
     """An operation on its way, and what was learnt about it. Mutable: the hot path."""
 
-    __slots__ = ("as_acquire", "began", "blocked", "dropped", "future", "guard", "late", "operation", "record",
+    __slots__ = ("as_acquire", "began", "blocked", "dropped", "future", "guard", "heard", "late", "operation", "record",
                  "references", "seen", "tries")  # fmt: skip
 
     def __init__(self, operation: Operation, future: asyncio.Future[Outcome], began: float) -> None:
@@ -33,6 +33,8 @@ class Item:
         self.blocked = 0
         self.late = False
         self.tries = 0
+        self.heard = Revision(0)
+        """The newest revision that was known when this was said last."""
         # What the last answer told of the record: its revision (0: none), itself, references to drop.
         self.seen = Revision(0)
         self.record: ResourceRecord | None = None

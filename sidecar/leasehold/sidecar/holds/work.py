@@ -2,11 +2,13 @@
 
     register --ok--> done        register --record there, same incarnation--> acquire (it is ours or a twin's)
     register --the same, but it refers to more now--> register over what was seen, with the references of both
-    register --record there, another incarnation--> register over what was seen, dropping its references
+    register --record there, an earlier incarnation--> register over what was seen, dropping its references
+    register --record there, another incarnation--> see ``namesakes``
     register, intend --being swept--> later, until the sweep is over: a new incarnation needs its record
     register of what needs everything of a type --some of it being swept--> later, but not for long: until the
                      reference is there nothing of that type is protected by it
     acquire  --being swept--> too late        acquire --no record--> not ours (as a register's second try: register)
+    acquire, intend --my hold is newer than what I had heard--> again, having heard of it
     forget   --look--> forget what was seen --changed meanwhile--> look again
     forget, observed long ago, of we do not know which incarnation --record there--> not ours
     release, retract --> done either way
@@ -16,7 +18,10 @@ Every one may be sent again after ``Uncertain``: holds and records carry values 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.keyspace import Keyspace
@@ -33,6 +38,7 @@ from leasehold.sidecar.holds.entries import (
     Retract,
 )
 from leasehold.sidecar.holds.lanes import Item
+from leasehold.sidecar.holds.namesakes import is_our_earlier
 from leasehold.sidecar.ports import Outcome
 
 
@@ -69,25 +75,29 @@ def member(keys: Keyspace, item: Item, boot: Boot) -> Txn:
         return _register(keys, item, operation, boot)
     if isinstance(operation, Acquire):
         return tx.acquire(
-            keys, operation.resource, operation.holder, _hold(operation, boot), replacing=operation.replacing
-        )
+            keys, operation.resource, operation.holder, _hold(operation, boot), replacing=operation.replacing,
+            heard=item.heard,
+        )  # fmt: skip
     return _rare(keys, item, operation, boot)
 
 
-def judge(item: Item, result: TxnResult) -> Verdict:
-    """What the member's result means. Notes in ``item`` what the next try needs."""
+def judge(item: Item, result: TxnResult, held: Sequence[Holding] = ()) -> Verdict:
+    """What the member's result means. Notes in ``item`` what the next try needs. ``held``: our holds on it."""
     operation = item.operation
     if isinstance(operation, Forget):
         return _judge_forget(item, operation, result)
     if result.succeeded:
         return REGISTERED
     if isinstance(operation, Register):
-        return _judge_register(item, operation, result)
+        return _judge_register(item, operation, result, held)
     if isinstance(operation, Acquire):
-        _, sweep = _found(result)
+        record, sweep = _found(result)
+        if record is not None and sweep is None:
+            return AGAIN
         return Finished(Outcome.NOT_OURS if sweep is None else Outcome.BEING_SWEPT, False, late=sweep is not None)
     if isinstance(operation, Intend):
-        return LATER
+        (swept,) = result.results
+        return LATER if isinstance(swept, GetResult) and swept.items else AGAIN
     return Finished(Outcome.FORGOTTEN, False)
 
 
@@ -97,16 +107,20 @@ def judge(item: Item, result: TxnResult) -> Verdict:
 def _register(keys: Keyspace, item: Item, operation: Register, boot: Boot) -> Txn:
     hold = _hold(operation, boot)
     if item.as_acquire:
-        return tx.acquire(keys, operation.resource, operation.holder, hold)
-    record = ResourceRecord(
-        incarnation=operation.incarnation,
-        rule=operation.rule,
-        grace_class=operation.grace_class,
-        creator=operation.holder,
-        references=tuple((one.owner, one.type, one.id) for one in item.references or operation.references),
-        trace=operation.trace,
-        since=operation.since,
-    )
+        return tx.acquire(keys, operation.resource, operation.holder, hold, heard=item.heard)
+    refers = tuple((one.owner, one.type, one.id) for one in item.references or operation.references)
+    if item.record is not None:
+        record = msgspec.structs.replace(item.record, references=refers)
+    else:
+        record = ResourceRecord(
+            incarnation=operation.incarnation,
+            rule=operation.rule,
+            grace_class=operation.grace_class,
+            creator=operation.holder,
+            references=refers,
+            trace=operation.trace,
+            since=operation.since,
+        )
     return tx.register(
         keys,
         operation.resource,
@@ -142,7 +156,7 @@ def _rare(keys: Keyspace, item: Item, operation: Forget | Release | Intend | Ret
                 operation.sent_as,
             )
             hold = HoldRecord(boot, operation.n, operation.rule, operation.since)
-            return tx.intend(keys, operation.holder, operation.call, intent, operation.resource, hold)
+            return tx.intend(keys, operation.holder, operation.call, intent, operation.resource, hold, heard=item.heard)
         case Retract():
             hold = HoldRecord(boot, operation.hold, operation.rule, operation.since)
             return tx.retract(keys, operation.holder, operation.call, operation.resource, hold)
@@ -159,7 +173,7 @@ def _triple(resource: Resource | None) -> tuple[str, str, str] | None:
 # --- answers ----------------------------------------------------------------------------------------------------
 
 
-def _judge_register(item: Item, operation: Register, result: TxnResult) -> Verdict:
+def _judge_register(item: Item, operation: Register, result: TxnResult, held: Sequence[Holding]) -> Verdict:
     record, sweep = _found(result)
     if sweep is not None:
         item.as_acquire = False
@@ -167,7 +181,7 @@ def _judge_register(item: Item, operation: Register, result: TxnResult) -> Verdi
     if record is None:
         # Forgotten since we looked: begin anew. Or nothing is in its own way: one of its references is being swept.
         looked = item.as_acquire or item.seen
-        item.as_acquire, item.seen, item.dropped, item.references = False, Revision(0), (), ()
+        item.as_acquire, item.seen, item.record, item.dropped, item.references = False, Revision(0), None, (), ()
         return AGAIN if looked else LATER
     if record.mod_revision == item.seen:
         return LATER
@@ -177,9 +191,12 @@ def _judge_register(item: Item, operation: Register, result: TxnResult) -> Verdi
     if same and operation.call is None and set(operation.references) <= set(known):
         item.as_acquire = True
         return AGAIN
-    item.as_acquire, item.seen = False, record.mod_revision
-    # Of the very same thing nobody knows which of two answers was the last: it needs what either says.
-    item.references = tx.bounded((*known, *operation.references)) if same else ()
+    item.as_acquire, item.seen, item.record = False, record.mod_revision, None
+    item.references = ()
+    if earlier is not None and (same or not is_our_earlier(earlier, operation, held)):
+        # Nobody knows which of two answers was the last: it needs what either says.
+        item.references = tx.bounded((*known, *operation.references))
+        item.record = earlier if item.late and not same else None
     item.dropped = tuple(one for one in known if one not in (item.references or operation.references))
     return AGAIN
 
