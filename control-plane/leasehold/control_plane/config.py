@@ -32,6 +32,7 @@ from leasehold.protocol.names import NAME_EXPECTED, is_name
 from leasehold.protocol.rules import RuleSet, load_rules
 from leasehold.shell.daemon import read_configuration
 from leasehold.shell.etcd_section import EtcdSection
+from leasehold.shell.tracing import TracingConfig, TracingSection
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -164,6 +165,7 @@ class Document(_Section, frozen=True):
     inject: InjectSection = InjectSection()
     kubernetes: KubernetesSection = KubernetesSection()
     events: EventsSection = EventsSection()
+    tracing: TracingSection = TracingSection()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -186,6 +188,7 @@ class Config(msgspec.Struct, frozen=True):
     webhook: WebhookConfig | None = None
     objects: ObjectsConfig | None = None
     events: EventsConfig = EventsConfig()
+    tracing: TracingConfig | None = None
 
 
 def load_config(path: Path) -> Config:
@@ -220,6 +223,7 @@ def load_config(path: Path) -> Config:
         webhook=_webhook(document, path.parent),
         objects=_objects(document.kubernetes, path.parent),
         events=document.events.completed(path.parent),
+        tracing=document.tracing.completed(path.parent),
     )
 
 
@@ -260,6 +264,7 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
         yield "rules", "expected exactly one of: file: <path>, etcd: true"
     yield from document.kubernetes.nonsense(folder)
     yield from document.events.nonsense(folder)
+    yield from document.tracing.nonsense(folder)
     if document.kubernetes.objects and document.rules.file is not None:
         yield "rules.file", "expected etcd: true beside kubernetes.objects: two sources would undo each other"
     if not _is_address(document.http.listen):

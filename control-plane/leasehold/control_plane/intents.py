@@ -168,8 +168,9 @@ class Resolver:
             txn, outcome = tx.recorded(self._keys, by, intent, resource), "recorded-already"
         else:
             record = ResourceRecord(
-                found.incarnation, rule.name, rule.grace_class, case.holder, unread((rule,)), since=written_now()
-            )
+                found.incarnation, rule.name, rule.grace_class, case.holder, unread((rule,)), trace=case.call,
+                since=written_now(),
+            )  # fmt: skip
             hold = HoldRecord("", 0, f"intent {case.call}", written_now())
             txn, outcome = tx.resolve(self._keys, by, intent, resource, record, hold, held), "found"
         key = self._keys.intent(case.holder, case.call)
@@ -243,5 +244,7 @@ def reasons(index: Index) -> Counter[str]:
 
 def _about(case: Over) -> dict[str, object]:
     record = case.intent.record
-    said = {"rule": record.rule, "target": record.target} if record else {}
-    return {"holder": case.holder, "call": case.call, "intent": case.intent.revision, **said}
+    # Without its query: that is where keys and signatures are.
+    said = {"rule": record.rule, "target": record.target.partition("?")[0]} if record else {}
+    about = {"holder": case.holder, "call": case.call, "correlation_id": case.call, "intent": case.intent.revision}
+    return {**about, **said}
