@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from leasehold.protocol.correlation import (
     TraceContext,
     correlation_id,
+    is_traceparent,
     life_of,
     parse_traceparent,
     span_of,
@@ -41,6 +42,7 @@ def test_a_trace_context_reads_and_writes_as_the_specification_says() -> None:
 )  # fmt: skip
 def test_what_the_specification_calls_invalid_is_no_trace_context(text: str) -> None:
     assert parse_traceparent(text) is None
+    assert not is_traceparent(text)
 
 
 def test_a_later_version_is_read_as_far_as_it_is_known() -> None:
@@ -52,6 +54,11 @@ def test_a_later_version_is_read_as_far_as_it_is_known() -> None:
 def test_no_text_breaks_the_reader(text: str) -> None:
     context = parse_traceparent(text)
     assert context is None or parse_traceparent(str(context)) == context
+
+
+@given(st.from_regex(r"(00|01|ff)-(0{32}|[0-9a-f]{32})-(0{16}|[0-9a-f]{16})-0[0-3](-x)?", fullmatch=True))
+def test_the_hot_path_takes_for_a_trace_context_what_the_reader_takes(text: str) -> None:
+    assert is_traceparent(text) is (parse_traceparent(text) is not None)
 
 
 def test_the_correlation_id_is_the_trace_id_or_whatever_else_the_call_was_known_by() -> None:

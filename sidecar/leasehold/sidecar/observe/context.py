@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from leasehold.protocol.correlation import REQUEST_IDS, parse_traceparent, usable_id
+from leasehold.protocol.correlation import REQUEST_IDS, is_traceparent, usable_id
 
 _MAX_TRACEPARENT = 256
 
@@ -17,7 +17,7 @@ def context_of(said: Callable[[bytes], bytes | None]) -> str:
     trace = said(b"traceparent")
     if trace:
         text = trace[:_MAX_TRACEPARENT].decode("latin-1")
-        if parse_traceparent(text) is not None:
+        if is_traceparent(text):
             return text
     for name in REQUEST_IDS:
         value = said(name)
