@@ -22,6 +22,7 @@ from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import ServiceName, Tenant
+from leasehold.shell.logs import configure_logs
 from leasehold.sidecar.app import Holds
 from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.config import Settings
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--waiting", type=int, default=1000)
     arguments = parser.parse_args()
+    configure_logs("info")  # as in production: nobody listens to what is told for debugging
     sys.exit(uvloop.run(measure(arguments.count, arguments.waiting)))
 
 

@@ -140,7 +140,7 @@ class World:
 
     async def sidecar(
         self, *, pid: int, to: str, rules: Path, listen: int, service: str = "maker", name: str = "a",
-        ttl: str = "3s", service_ttl: str = "4s", endpoint: str | None = None,
+        ttl: str = "3s", service_ttl: str = "4s", endpoint: str | None = None, more: str = "", log_level: str = "info",
     ) -> Process:  # fmt: skip
         """A sidecar in front of the owner at ``to``, ready to relay from ``127.0.0.1:listen``."""
         config = self.write(
@@ -158,13 +158,14 @@ capture:
 rules: {{file: {rules}}}
 journal: {self.folder}/journal-{name}
 admin: {{listen: "127.0.0.1:0"}}
+{more}
 """,
         )
-        process = await self.script("leasehold-sidecar", "--config", str(config))
+        process = await self.script("leasehold-sidecar", "--config", str(config), "--log-level", log_level)
         await process.wait_ready()
         return process
 
-    async def control_plane(self, rules: Path, name: str = "one", more: str = "") -> Process:
+    async def control_plane(self, rules: Path, name: str = "one", more: str = "", log_level: str = "info") -> Process:
         config = self.write(
             f"control-plane-{name}.yaml",
             f"""
@@ -175,7 +176,7 @@ http: {{listen: "127.0.0.1:0"}}
 {more}
 """,
         )
-        process = await self.script("leasehold-control-plane", "--config", str(config))
+        process = await self.script("leasehold-control-plane", "--config", str(config), "--log-level", log_level)
         await process.wait_ready()
         return process
 

@@ -19,6 +19,8 @@ class Owner:
 
     blobs: dict[str, dict[str, str]] = field(default_factory=dict)
     ledger: list[tuple[str, str]] = field(default_factory=list)
+    traces: dict[str, str] = field(default_factory=dict)
+    """The ``traceparent`` that the last delete of each path carried."""
     gone_at: dict[str, float] = field(default_factory=dict)
     port: int = 0
     next_ids: list[object] = field(default_factory=list)
@@ -91,6 +93,7 @@ class Owner:
         return web.json_response(blob) if blob else web.json_response({"error": "no such blob"}, status=404)
 
     async def _delete(self, request: web.Request) -> web.Response:
+        self.traces[request.path] = request.headers.get("traceparent", "")
         blob = self.blobs.pop(request.match_info["id"], None)
         if blob is None:
             return web.json_response({"error": "no such blob"}, status=404)

@@ -32,6 +32,7 @@ from leasehold.control_plane.config_events import EventsConfig
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step
 from leasehold.control_plane.cycles import Cycles
+from leasehold.control_plane.endings import Endings
 from leasehold.control_plane.finds import Finds
 from leasehold.control_plane.graces import Graces
 from leasehold.control_plane.graves import Graves
@@ -43,6 +44,7 @@ from leasehold.control_plane.inventory import Inventories
 from leasehold.control_plane.kubernetes.api_server import ApiServer
 from leasehold.control_plane.kubernetes.controller import Controller
 from leasehold.control_plane.leadership import Leadership
+from leasehold.control_plane.lives import Lives
 from leasehold.control_plane.loading import RuleLoader
 from leasehold.control_plane.membership import Membership
 from leasehold.control_plane.metrics import Metrics
@@ -76,6 +78,7 @@ from leasehold.protocol.ports import Clock
 from leasehold.protocol.rules import Owner, Rule
 from leasehold.shell.daemon import Lifetime
 from leasehold.shell.health import health_routes
+from leasehold.shell.tracing import open_tracing
 
 if TYPE_CHECKING:
     from leasehold.control_plane.events.emitter import Emitter
@@ -119,21 +122,26 @@ class ControlPlane:
         verifier = Verifier(self.owners, clock, metrics)
         self.grouping = grouping = Grouping(client)
         handover = Handover()
+        self.tracing = open_tracing(config.tracing, "leasehold-control-plane", {
+            "service.instance.id": config.replica, "leasehold.tenant": config.tenant,
+        })  # fmt: skip
+        self.endings = Endings(client, keys, clock) if self.tracing is not None else None
+        lives = Lives(self.tracing, self.endings.at) if self.endings is not None else Lives()
         graces = Graces(client, client, keys, index, clock, self.leadership.authority_of_class, deadline=deadline)
         graves = Graves(client, clock, deadline=deadline)
         sweeper = Sweeper(
-            grouping, keys, index, clock, self.leadership, self.owners, graves, metrics, verifier, handover,
+            grouping, keys, index, clock, self.leadership, self.owners, graves, metrics, verifier, handover, lives,
             deadline=deadline, jitter=jitter, opens=self._may_prepare,
         )  # fmt: skip
         witness = Witness(grouping, keys, index, deadline=deadline)
         self.cycles = Cycles(
             client, keys, index, witness, clock, self.leadership.authority, metrics, deadline=deadline,
             every_seconds=config.cycle_seconds, opens=self._may_condemn,
-            patience=sweeper.patience, rations=rations,
+            patience=sweeper.patience, rations=rations, lives=lives,
         )  # fmt: skip
         reaper = Reaper(
             grouping, keys, index, witness, self.leadership.authority, metrics, verifier, self.cycles,
-            handover, deadline=deadline, may_prepare=self._may_prepare_now, rations=rations,
+            handover, lives, deadline=deadline, may_prepare=self._may_prepare_now, rations=rations,
         )  # fmt: skip
         roster = Roster(
             client, keys, index, clock, self.leadership.authority_of_tenant, metrics, deadline=deadline,
@@ -232,6 +240,8 @@ class ControlPlane:
             tasks.create_task(self.watching.run())
             if self.injection is not None:
                 tasks.create_task(self.injection.run())
+            if self.endings is not None:
+                tasks.create_task(self.endings.run())
             for emitter in self.events:
                 tasks.create_task(emitter.run())
             if self.operator is not None:
@@ -246,6 +256,8 @@ class ControlPlane:
             await self.objects.close()
         if self._reviews is not None:
             await self._reviews.close()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
 
     async def crash(self) -> None:
         """End as a killed process would: nothing is given up, the lease runs out by itself."""

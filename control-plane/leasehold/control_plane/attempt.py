@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from leasehold.control_plane.core.backlog import attempts_within, backoff_ceiling
+from leasehold.protocol.correlation import correlation_id
 from leasehold.protocol.names import Resource, Revision
 from leasehold.protocol.records import ResourceRecord, SweepRecord, Unreadable, decode
 from leasehold.protocol.rules import Retries
@@ -20,6 +21,8 @@ class Sweep:
     record: SweepRecord
     owner: str
     retries: Retries
+    trace: str = ""
+    """What the resource's record says of where it came from."""
 
     @property
     def retry(self) -> float:
@@ -35,7 +38,10 @@ class Sweep:
     def about(self) -> dict[str, object]:
         """What every line of the log about it tells."""
         record = self.record
-        return {"resource": str(self.resource), "incarnation": record.incarnation, "attempt": record.attempt}
+        return {
+            "resource": str(self.resource), "incarnation": record.incarnation, "attempt": record.attempt,
+            "correlation_id": correlation_id(self.trace),
+        }  # fmt: skip
 
 
 def recorded(item: KeyValue | None) -> ResourceRecord | None:

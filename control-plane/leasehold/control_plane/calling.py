@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
 from leasehold.control_plane.attempt import Sweep
 from leasehold.control_plane.leadership import Leadership
+from leasehold.control_plane.lives import Lives
 from leasehold.control_plane.metrics import Metrics
+from leasehold.control_plane.owners.continuing import continuing
 from leasehold.control_plane.owners.outcome import Answer, Verdict
 from leasehold.control_plane.owners.register import Owners
 from leasehold.protocol.names import Instant, Resource
 from leasehold.protocol.ports import Clock
 
+log = structlog.get_logger()
+
 
 class Calls:
     """Those under way."""
 
-    def __init__(self, clock: Clock, leadership: Leadership, owners: Owners, metrics: Metrics) -> None:
+    def __init__(self, clock: Clock, leadership: Leadership, owners: Owners, metrics: Metrics, lives: Lives) -> None:
         self._clock, self._leadership, self._owners, self._metrics = clock, leadership, owners, metrics
+        self._lives = lives
         self._under_way: dict[asyncio.Timeout, tuple[Resource, Instant]] = {}
         """Each with how long its owner may take at most."""
 
@@ -48,14 +55,18 @@ class Calls:
         try:
             async with bound:
                 self._under_way[bound] = (sweep.resource, patience)
-                answer = await office.client.sweep(sweep.resource, sweep.record.incarnation, first=first)
+                with continuing(self._lives.traceparent(sweep)):
+                    answer = await office.client.sweep(sweep.resource, sweep.record.incarnation, first=first)
         except TimeoutError:
             answer = Answer(Verdict.UNKNOWN, f"no answer within {self._now() - began:.1f} s")
         finally:
             self._under_way.pop(bound, None)
             office.end(self._now(), answer, first=first)
             self._metrics.owner_calls.labels(sweep.owner, answer.verdict).inc()
-            self._metrics.owner_seconds.labels(sweep.owner).observe(self._now() - began)
+            took = self._now() - began
+            self._metrics.owner_seconds.labels(sweep.owner).observe(took)
+            self._lives.called(sweep, answer, took)
+            log.info("owner_called", **sweep.about, verdict=answer.verdict, latency_ms=round(took * 1000, 3))
         return answer
 
     def _now(self) -> Instant:

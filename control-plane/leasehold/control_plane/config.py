@@ -33,6 +33,7 @@ from leasehold.protocol.names import NAME_EXPECTED, is_name
 from leasehold.protocol.rules import RuleSet, load_rules
 from leasehold.shell.daemon import read_configuration
 from leasehold.shell.etcd_section import EtcdSection
+from leasehold.shell.tracing import TracingConfig, TracingSection
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -166,6 +167,7 @@ class Document(_Section, frozen=True):
     kubernetes: KubernetesSection = KubernetesSection()
     events: EventsSection = EventsSection()
     operator: OperatorSection | None = None
+    tracing: TracingSection = TracingSection()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -191,6 +193,7 @@ class Config(msgspec.Struct, frozen=True):
     operator: OperatorConfig | None = None
     token_review: Access | None = None
     """Who is asked about tokens of the operator API."""
+    tracing: TracingConfig | None = None
 
 
 def load_config(path: Path) -> Config:
@@ -227,6 +230,7 @@ def load_config(path: Path) -> Config:
         events=document.events.completed(path.parent),
         operator=document.operator.completed(path.parent) if document.operator else None,
         token_review=_token_review(document, path.parent),
+        tracing=document.tracing.completed(path.parent),
     )
 
 
@@ -272,6 +276,7 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
         yield "rules", "expected exactly one of: file: <path>, etcd: true"
     yield from document.kubernetes.nonsense(folder)
     yield from document.events.nonsense(folder)
+    yield from document.tracing.nonsense(folder)
     if document.kubernetes.objects and document.rules.file is not None:
         yield "rules.file", "expected etcd: true beside kubernetes.objects: two sources would undo each other"
     if not _is_address(document.http.listen):

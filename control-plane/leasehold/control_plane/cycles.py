@@ -26,12 +26,14 @@ from leasehold.control_plane.core.policy import Standing
 from leasehold.control_plane.core.verdict import Condemnable, Keep, Ripe
 from leasehold.control_plane.crew import Again, At, Done, Gate, Outcome
 from leasehold.control_plane.leadership import AuthorityFor
+from leasehold.control_plane.lives import Lives
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.rations import Rations
 from leasehold.control_plane.ticking import written_now
 from leasehold.control_plane.witness import Witness
 from leasehold.control_plane.writing import Refused, put_guarded
 from leasehold.protocol import cycles as tx
+from leasehold.protocol.correlation import correlation_id
 from leasehold.protocol.errors import StoreError
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Instant, Resource
@@ -61,11 +63,12 @@ class Cycles:
         opens: Gate,
         patience: Callable[[Resource], float],
         rations: Rations,
+        lives: Lives,
     ) -> None:
         self._store, self._keys, self._index, self._witness = store, keys, index, witness
         self._clock, self._authority, self._metrics = clock, authority, metrics
         self._deadline, self._every_seconds, self._opens = deadline, every_seconds, opens
-        self._patience, self._rations = patience, rations
+        self._patience, self._rations, self._lives = patience, rations, lives
         self._left_alone: dict[frozenset[Resource], Instant] = {}
         self.too_large = 0
         """Cycles that the last search found and no transaction can hold: kept for ever, unless somebody breaks them."""
@@ -131,6 +134,8 @@ class Cycles:
             self._metrics.refused.labels("condemn-cycle").inc()
             return "refused"
         self._metrics.condemned.inc(len(found))
+        for one in found:
+            self._lives.condemned(one.facts.resource, one.record, one.facts.holders, written.revision)
         log.info("cycle_condemned", **_evidence(found), read_at=revision, tombstone=written.revision, fence=by.fence)
         return "condemned"
 
@@ -216,6 +221,8 @@ def _names(found: Sequence[Condemnable | Ripe]) -> Names:
 def _evidence(found: Sequence[Condemnable | Ripe]) -> dict[str, object]:
     return {
         "resources": [str(one.facts.resource) for one in found],
+        "correlation_id": correlation_id(found[0].record.trace),
+        "correlation_ids": [correlation_id(one.record.trace) for one in found],
         "incarnations": [one.record.incarnation for one in found],
         "holders": [list(one.facts.holders) for one in found],
         "armed": found[0].armed,

@@ -21,6 +21,7 @@ from leasehold.control_plane.owners.questions import Questions
 from leasehold.control_plane.ticking import written_now
 from leasehold.control_plane.writing import Written, delete_guarded, put_guarded
 from leasehold.protocol import transactions_intents as tx
+from leasehold.protocol.correlation import MAX_CORRELATION, correlation_id
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import CallId, OwnerName, Resource, Revision, TypeName
 from leasehold.protocol.orphans import orphan_rule_name
@@ -83,12 +84,23 @@ class Finds:
             return
         incarnation = item.incarnation or f"listed:{by.fence}"
         needs = self._index.policy.unread_of(owner.name, kind)
-        record = ResourceRecord(incarnation, name, standing.rule.grace_class, tx.LISTED, needs, since=written_now())
+        record = ResourceRecord(
+            incarnation,
+            name,
+            standing.rule.grace_class,
+            tx.LISTED,
+            needs,
+            trace=incarnation[:MAX_CORRELATION],
+            since=written_now(),
+        )
         hold = HoldRecord("", 0, "inventory", written_now(), released=True)
         txn = tx.adopt(self._keys, by, resource, record, hold)
         if isinstance(await put_guarded(self._store, txn, deadline=self._deadline), Written):
             self._metrics.orphans.labels(owner.name, kind).inc()
-            log.warning("orphan_recorded", resource=str(resource), mode=mode, fence=by.fence)
+            log.warning(
+                "orphan_recorded", resource=str(resource), correlation_id=correlation_id(record.trace), mode=mode,
+                fence=by.fence,
+            )  # fmt: skip
         else:
             self._metrics.refused.labels("adopt").inc()
 
@@ -109,7 +121,10 @@ class Finds:
         txn = tx.close(self._keys, by, resource, record, revision)
         if await delete_guarded(self._store, txn, item.key, deadline=self._deadline):
             self._metrics.closed.labels(resource.owner, resource.type).inc()
-            log.warning("closed", resource=str(resource), record=revision, fence=by.fence)
+            log.warning(
+                "closed", resource=str(resource), correlation_id=correlation_id(record.trace), record=revision,
+                fence=by.fence,
+            )  # fmt: skip
         else:
             self._metrics.refused.labels("close").inc()
 

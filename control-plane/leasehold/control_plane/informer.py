@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
+from leasehold.control_plane.attempt import recorded
 from leasehold.control_plane.core.backlog import backoff_ceiling
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.notices import Due, Notice, Told, owed
@@ -28,6 +29,7 @@ from leasehold.control_plane.owners.register import Owners
 from leasehold.control_plane.ticking import written_now
 from leasehold.control_plane.writing import Refused, delete_guarded, put_guarded
 from leasehold.protocol import transactions
+from leasehold.protocol.correlation import correlation_id
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Instant, Resource, Revision
 from leasehold.protocol.ports import Clock, Store
@@ -49,6 +51,12 @@ class _Found:
     resource: Resource
     record: Revision
     told: Told
+    trace: str = ""
+
+    @property
+    def about(self) -> dict[str, object]:
+        """What every line of the log about it tells."""
+        return {"resource": str(self.resource), "correlation_id": correlation_id(self.trace)}
 
     @property
     def seen(self) -> Revision:
@@ -123,7 +131,10 @@ class Informer:
             Notice(notice.mod_revision, _notice(notice)) if notice else None,
             office is not None and office.owner.condemn_of(resource.type) is not None,
         )
-        return _Found(resource, record.mod_revision if record else Revision(0), told)
+        known = recorded(record)
+        return _Found(
+            resource, record.mod_revision if record else Revision(0), told, known.trace if known is not None else ""
+        )
 
     async def _read(self, key: bytes, at: Revision) -> KeyValue | None:
         items = (await self._store.read(key, deadline=self._deadline, revision=at)).items
@@ -145,7 +156,7 @@ class Informer:
             self._metrics.refused.labels("notify").inc()
             return Again()
         answer = await self._tell(resource, Due.CONDEMN, notice.incarnation)
-        return await self._noted(Due.CONDEMN, resource, written.revision, notice, answer)
+        return await self._noted(Due.CONDEMN, found, written.revision, notice, answer)
 
     async def _restore(self, found: _Found, by: Authority) -> Outcome:
         answer = await self._tell(found.resource, Due.RESTORE, None)
@@ -154,20 +165,19 @@ class Informer:
             return await self._withdraw(found, by, "restored")
         attempt = 1 if before.told else before.attempt + 1
         notice = msgspec.structs.replace(before, told=False, attempt=attempt)
-        return await self._noted(Due.RESTORE, found.resource, found.seen, notice, answer)
+        return await self._noted(Due.RESTORE, found, found.seen, notice, answer)
 
     async def _withdraw(self, found: _Found, by: Authority, why: str) -> Outcome:
         txn = transactions.withdraw(self._keys, by, found.resource, found.seen, found.record)
         if not await delete_guarded(self._store, txn, self._keys.notice(found.resource), deadline=self._deadline):
             self._metrics.refused.labels("withdraw").inc()
             return Again()
-        log.info("notice_withdrawn", resource=str(found.resource), reason=why)
+        log.info("notice_withdrawn", **found.about, reason=why)
         return Done()
 
-    async def _noted(
-        self, what: Due, resource: Resource, seen: Revision, notice: NoticeRecord, answer: Answer
-    ) -> Outcome:
+    async def _noted(self, what: Due, found: _Found, seen: Revision, notice: NoticeRecord, answer: Answer) -> Outcome:
         """Write down what became of a call. The next one comes after a random part of a growing ceiling."""
+        resource = found.resource
         by = self._leadership.authority(resource, self._index.armed)
         if by is None:
             return Again()
@@ -178,9 +188,9 @@ class Informer:
             self._metrics.refused.labels("note").inc()
             return Again()
         if told:
-            log.info("owner_told", resource=str(resource), outcome=outcome)
+            log.info("owner_told", **found.about, outcome=outcome)
             return Done()
-        log.warning("owner_not_told", resource=str(resource), outcome=outcome, attempt=notice.attempt)
+        log.warning("owner_not_told", **found.about, outcome=outcome, attempt=notice.attempt)
         if answer.retry_after is not None:
             return At(Instant(self._clock.now() + answer.retry_after))
         office = self._owners.get(resource.owner)

@@ -176,6 +176,7 @@ class Resolver:
         else:
             record = ResourceRecord(
                 found.incarnation, rule.name, rule.grace_class, case.holder, needed(known, unread((rule,))),
+                trace=case.call,
                 since=written_now(),
             )  # fmt: skip
             hold = HoldRecord("", 0, f"intent {case.call}", written_now())
@@ -251,5 +252,7 @@ def reasons(index: Index) -> Counter[str]:
 
 def _about(case: Over) -> dict[str, object]:
     record = case.intent.record
-    said = {"rule": record.rule, "target": record.target} if record else {}
-    return {"holder": case.holder, "call": case.call, "intent": case.intent.revision, **said}
+    # Without its query: that is where keys and signatures are.
+    said = {"rule": record.rule, "target": record.target.partition("?")[0]} if record else {}
+    about = {"holder": case.holder, "call": case.call, "correlation_id": case.call, "intent": case.intent.revision}
+    return {**about, **said}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
+from leasehold.control_plane.attempt import recorded
 from leasehold.control_plane.core.cycles import members_of
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step
@@ -18,6 +19,7 @@ from leasehold.control_plane.crew import Again, At, Done, Outcome
 from leasehold.control_plane.cycles import Cycles
 from leasehold.control_plane.handover import Handover, Prepared
 from leasehold.control_plane.leadership import AuthorityFor
+from leasehold.control_plane.lives import Lives
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.owners.outcome import Answer, Verdict
 from leasehold.control_plane.owners.verifier import Verifier
@@ -26,6 +28,7 @@ from leasehold.control_plane.ticking import written_now
 from leasehold.control_plane.witness import Witness
 from leasehold.control_plane.writing import Refused, delete_guarded, put_guarded
 from leasehold.protocol import transactions
+from leasehold.protocol.correlation import correlation_id
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Resource, Revision
 from leasehold.protocol.ports import Store
@@ -54,6 +57,7 @@ class Reaper:
         verifier: Verifier,
         cycles: Cycles,
         handover: Handover,
+        lives: Lives,
         *,
         deadline: float,
         may_prepare: Callable[[Resource], bool],
@@ -62,7 +66,7 @@ class Reaper:
         self._store, self._keys, self._index, self._witness = store, keys, index, witness
         self._authority, self._metrics, self._deadline = authority, metrics, deadline
         self._verifier, self._cycles, self._handover = verifier, cycles, handover
-        self._may_prepare, self._rations = may_prepare, rations
+        self._may_prepare, self._rations, self._lives = may_prepare, rations, lives
 
     async def condemn(self, resource: Resource) -> Outcome:
         """Put a tombstone on what nobody holds."""
@@ -85,6 +89,7 @@ class Reaper:
             self._metrics.refused.labels("condemn").inc()
             return Again()
         self._metrics.condemned.inc()
+        self._lives.condemned(resource, found.record, found.facts.holders, written.revision)
         log.info("condemned", **_evidence(resource, found, evidence), tombstone=written.revision, fence=by.fence)
         return Done()
 
@@ -190,7 +195,11 @@ class Reaper:
             self._metrics.refused.labels("revive").inc()
             return Again()
         self._metrics.revived.labels(why.reason).inc()
-        log.info("revived", resource=str(resource), reason=why.reason, detail=why.detail, read_at=evidence.revision)
+        record = recorded(evidence.record)
+        log.info(
+            "revived", resource=str(resource), correlation_id=correlation_id(record.trace if record else ""),
+            reason=why.reason, detail=why.detail, read_at=evidence.revision,
+        )  # fmt: skip
         return Done()
 
     def _keep(self, step: str, resource: Resource, keep: Keep) -> Outcome:
@@ -209,6 +218,7 @@ def _evidence(resource: Resource, found: Condemnable | Ripe, evidence: Evidence)
     return {
         "resource": str(resource),
         "incarnation": found.record.incarnation,
+        "correlation_id": correlation_id(found.record.trace),
         "rule": found.record.rule,
         "holders": list(found.facts.holders),
         "record": found.facts.record_revision,

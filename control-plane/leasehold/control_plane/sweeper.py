@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import msgspec
 import structlog
@@ -31,6 +32,7 @@ from leasehold.control_plane.crew import Again, At, Done, Outcome
 from leasehold.control_plane.graves import Graves
 from leasehold.control_plane.handover import Handover
 from leasehold.control_plane.leadership import Leadership
+from leasehold.control_plane.lives import Lives
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.owners.outcome import Answer, Verdict
 from leasehold.control_plane.owners.register import Owners
@@ -62,6 +64,7 @@ TURN_SECONDS, LATER_TURN_SECONDS = 0.5, 60.0
 """How often a member of a cycle looks whether those before it are gone; and when one of them is in quarantine."""
 NEEDED_SECONDS = 0.5
 """Belief that must be left for a call to begin."""
+_GONE = frozenset({Verdict.GONE, Verdict.ABSENT, Verdict.REPLACED})
 log = structlog.get_logger()
 
 
@@ -80,6 +83,7 @@ class Sweeper:
         metrics: Metrics,
         verifier: Verifier,
         handover: Handover,
+        lives: Lives,
         *,
         deadline: float,
         jitter: Callable[[], float],
@@ -89,8 +93,8 @@ class Sweeper:
         self._leadership, self._owners, self._graves, self._metrics = leadership, owners, graves, metrics
         self._verifier, self._handover, self._opens = verifier, handover, opens
         self._returns = Returns(store, keys, index, deadline=deadline)
-        self._deadline, self._jitter = deadline, jitter
-        self._calls = Calls(clock, leadership, owners, metrics)
+        self._deadline, self._jitter, self._lives = deadline, jitter, lives
+        self._calls = Calls(clock, leadership, owners, metrics, lives)
         self._refusals: dict[Resource, int] = {}
 
     def on_leadership(self) -> None:
@@ -116,7 +120,7 @@ class Sweeper:
         entry, retries = self._index.entry(resource), self._retries(resource.owner)
         handed = self._handover.take(resource, entry.sweep if entry is not None else Revision(0))
         if handed is not None:
-            sweep = Sweep(resource, handed.revision, handed.sweep, resource.owner, retries)
+            sweep = Sweep(resource, handed.revision, handed.sweep, resource.owner, retries, handed.record.trace)
             return await self._next(sweep, handed.record)
         item, record_item = await self._look(resource)
         if item is None:
@@ -126,9 +130,11 @@ class Sweeper:
         except Unreadable as error:
             log.error("sweep_unreadable", resource=str(resource), error=str(error))
             return Done()  # listed by the index; blocked until somebody mends it
-        return await self._next(
-            Sweep(resource, item.mod_revision, record, resource.owner, retries), recorded(record_item)
+        known = recorded(record_item)
+        sweep = Sweep(
+            resource, item.mod_revision, record, resource.owner, retries, known.trace if known is not None else ""
         )
+        return await self._next(sweep, known)
 
     async def _look(self, resource: Resource) -> tuple[KeyValue | None, KeyValue | None]:
         """Its sweep and its record, as of one revision. Raises ``StoreError``."""
@@ -184,13 +190,17 @@ class Sweeper:
         if isinstance(written, Refused):
             self._metrics.refused.labels("send").inc()
             return Again()  # read anew: a beacon that is back aborts, a lost fence ends it
-        sent = Sweep(sweep.resource, written.revision, attempt, sweep.owner, sweep.retries)
+        sent = replace(sweep, revision=written.revision, record=attempt)
         log.info(
             "sweep_sent", **sent.about, holders=list(attempt.holders), read_at=attempt.revision,
             tombstone=attempt.tombstone_revision, epoch=attempt.epoch, fence=by.fence,
         )  # fmt: skip
+        began = self._now()
         answer = await self._calls.sweep(sent)
-        return await self._conclude(sent, record, answer)
+        outcome = await self._conclude(sent, record, answer)
+        if isinstance(outcome, Done) and answer.verdict in _GONE:
+            self._lives.swept(sent, answer.verdict, self._now() - began)
+        return outcome
 
     async def _before_the_first(self, sweep: Sweep, by: Authority) -> tuple[Outcome | None, Revision]:
         """What keeps the first attempt from being sent, if something does; and when we looked, if we had to."""
@@ -231,7 +241,7 @@ class Sweeper:
         if verdict is Verdict.ABSENT and self._owners.is_suspect(sweep.owner):
             log.error("owner_suspect", owner=sweep.owner, resource=str(sweep.resource))
             return await self._later(sweep, by, answer)
-        if verdict in {Verdict.GONE, Verdict.ABSENT, Verdict.REPLACED}:
+        if verdict in _GONE:
             return await self._finish(sweep, by, record, answer)
         if verdict is Verdict.REFUSED:
             return await self._refused(sweep, by, answer)

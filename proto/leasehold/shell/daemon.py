@@ -13,19 +13,27 @@ import sys
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import click
 import structlog
 import uvloop
 
 from leasehold.protocol.configuration import EX_CONFIG, BadConfiguration, Mistake
-from leasehold.shell.logs import configure_logs
+from leasehold.shell.logs import configure_logs, say_always
 
 STOP_WITHIN_SECONDS = 4.5
 """A stopping process is cut off after this long: SIGTERM promises an end within 5 s."""
 
-_C = TypeVar("_C")
+
+class Configured(Protocol):
+    """Whatever a part is configured with, it works for one tenant."""
+
+    @property
+    def tenant(self) -> str: ...
+
+
+_C = TypeVar("_C", bound=Configured)
 INLINE = "env:"
 """``env:NAME`` in the place of a file: the text is in that environment variable, as injected containers have it."""
 log = structlog.get_logger()
@@ -102,6 +110,7 @@ def report_bad_configuration(error: BadConfiguration) -> None:
 
 
 async def _live(name: str, configuration: _C, serve: Callable[[_C, Lifetime], Awaitable[None]]) -> int:
+    say_always(tenant=configuration.tenant)
     lifetime = Lifetime()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -22,6 +22,7 @@ from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Holder
 from leasehold.protocol.ports import Clock
 from leasehold.shell.daemon import Lifetime
+from leasehold.shell.tracing import Tracing, open_tracing
 from leasehold.sidecar.admin import Inside, admin_app, health_app
 from leasehold.sidecar.capture.budget import Budget
 from leasehold.sidecar.capture.descriptors import fitting_connections
@@ -39,6 +40,7 @@ from leasehold.sidecar.holds.committer import Committer
 from leasehold.sidecar.holds.etcd import Etcd
 from leasehold.sidecar.holds.holders import Holders
 from leasehold.sidecar.holds.journal import Journal
+from leasehold.sidecar.holds.lives import lives
 from leasehold.sidecar.holds.registrar import HoldsRegistrar
 from leasehold.sidecar.holds.rounds import Rounds
 from leasehold.sidecar.holds.tenure import Tenure
@@ -82,6 +84,7 @@ class Holds:
         host: Host,
         metrics: SidecarMetrics,
         assistant: KeeperHelp | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.clock: Clock = LoopClock()
         keys = Keyspace(settings.tenant)
@@ -101,8 +104,9 @@ class Holds:
         self.cache = Cache(self.journal.state)
         self.holders = Holders(self.etcd, self.journal, metrics, self._wake)
         self.committer = Committer(
-            client, keys, self.journal, self.cache, self.holders, self.clock, metrics, deadline=deadline
-        )
+            client, keys, self.journal, self.cache, self.holders, self.clock, metrics, deadline=deadline,
+            registered=lives(tracing),
+        )  # fmt: skip
         self.timers = Timers(
             self.etcd, self.journal, settings.service, self._wake, self.committer.pending_of, now_in_words
         )
@@ -147,7 +151,8 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
     assistant = Assistant(lambda: EtcdClient(settings.etcd), metrics.renewal_helped)
     async with EtcdClient(settings.etcd) as client:
         host = _host(settings)
-        holds = Holds(settings, client, host, metrics, assistant)
+        tracing = _tracing(settings)
+        holds = Holds(settings, client, host, metrics, assistant, tracing)
         structlog.contextvars.bind_contextvars(**(settings.about or {}))
         holds.open()
         try:
@@ -160,6 +165,13 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
             raise
         finally:
             await holds.journal.close()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    about = {"leasehold.tenant": settings.tenant, "leasehold.of": settings.service, **(settings.about or {})}
+    return open_tracing(settings.tracing, "leasehold-sidecar", {"service.instance.id": settings.instance, **about})
 
 
 def _only_one(error: BaseException) -> BaseException:

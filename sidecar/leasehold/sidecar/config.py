@@ -20,6 +20,7 @@ from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.names import NAME_EXPECTED, ServiceName, Tenant, is_instance, is_name
 from leasehold.protocol.rules import RuleSet, checked, load_rules
 from leasehold.shell.daemon import read_configuration
+from leasehold.shell.tracing import TracingConfig
 from leasehold.sidecar.capture.budget import CONNECTIONS, HELD_BYTES
 from leasehold.sidecar.capture.dialler import OwnerTls
 from leasehold.sidecar.capture.listener import Address
@@ -81,6 +82,7 @@ class Settings:
     health_port: int | None = None
     extra_rules: RuleSet | None = None
     about: Mapping[str, str] | None = None
+    tracing: TracingConfig | None = None
 
 
 def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -136,6 +138,7 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
     yield from _limits_nonsense(document.limits)
     yield from _rules_nonsense(document.rules)
     yield from _journal_nonsense(document.journal, folder)
+    yield from document.tracing.nonsense(folder)
     yield from _address_nonsense("admin.listen", document.admin.listen)
     if document.admin.health_port is not None and not 0 <= document.admin.health_port <= 65535:
         yield "admin.health_port", f"expected a port, got {document.admin.health_port}"
@@ -306,6 +309,7 @@ def _settings(document: Document, rules: RuleSet | None, folder: Path, hostname:
         health_port=document.admin.health_port,
         extra_rules=document.rules.extra,
         about=document.about,
+        tracing=document.tracing.completed(folder),
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 from leasehold.protocol.configuration import Seconds
 from leasehold.protocol.rules import RuleSet
 from leasehold.shell.etcd_section import EtcdSection
+from leasehold.shell.tracing import TracingSection
 from leasehold.sidecar.capture.budget import CONNECTIONS, HELD_BYTES
 
 CaptureMode = Literal["upstream", "forward-proxy", "transparent"]
@@ -139,5 +140,6 @@ class Document(_Model, frozen=True):
     rules: RulesSection = RulesSection()
     journal: str | None = None
     admin: AdminSection = AdminSection()
+    tracing: TracingSection = TracingSection()
     about: dict[str, str] = {}
     """Words about where we are (pod, node ...): part of every log line and of ``/v1/status``."""

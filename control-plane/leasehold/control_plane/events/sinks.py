@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from leasehold.control_plane.config_events import EventsConfig
 from leasehold.control_plane.events.emitter import Emitter
 from leasehold.control_plane.events.port import Sink
-from leasehold.control_plane.events.webhook import HeadersFile, Webhook
+from leasehold.control_plane.events.webhook import Webhook
 from leasehold.control_plane.leadership import TenantsAuthority
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.telemetry.declared import events as told
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Revision
 from leasehold.protocol.ports import Clock, Store, Watches
+from leasehold.shell.headers_file import HeadersFile
 
 
 def sinks(config: EventsConfig) -> Iterator[Sink]:

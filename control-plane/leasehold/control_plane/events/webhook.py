@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from pathlib import Path
 
@@ -17,39 +16,9 @@ import aiohttp
 from leasehold.control_plane.events.cloudevents import CONTENT_TYPE, CloudEvent
 from leasehold.control_plane.events.port import Refused, Undelivered
 from leasehold.control_plane.owners.outcome import retry_after
+from leasehold.shell.headers_file import HeadersFile
 
 _THE_EVENT_IS_WRONG = frozenset({400, 413, 415, 422})
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([!-~](?:[ -~\t]*[!-~])?)")
-LARGEST_BYTES = 65536
-
-
-class HeadersFile:
-    """Error texts name the file, never what is in it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: tuple[int, int, int] | None = None
-        self._headers: dict[str, str] = {}
-
-    def read(self) -> dict[str, str]:
-        """Raises ``ValueError`` and ``OSError``."""
-        now = self._path.stat()
-        seen = (now.st_mtime_ns, now.st_size, now.st_ino)
-        if seen != self._seen:
-            self._headers = self._parsed(self._path.read_bytes()[:LARGEST_BYTES].decode("ascii", "replace"))
-            self._seen = seen
-        return self._headers
-
-    def _parsed(self, text: str) -> dict[str, str]:
-        headers = {}
-        for number, line in enumerate(text.splitlines(), 1):
-            if not line.strip():
-                continue
-            found = _HEADER.fullmatch(line.strip())
-            if found is None:
-                raise ValueError(f"{self._path}:{number}: expected 'Name: value' in visible ASCII")
-            headers[found[1]] = found[2]
-        return headers
 
 
 class Webhook:

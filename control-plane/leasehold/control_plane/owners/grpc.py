@@ -16,6 +16,7 @@ import ssl
 from grpclib.const import Status
 
 from leasehold.control_plane.owners.binding import Binding, Bound
+from leasehold.control_plane.owners.continuing import traced
 from leasehold.control_plane.owners.credentials import Credentials, NoCredential, Outgoing
 from leasehold.control_plane.owners.outcome import Answer, Verdict
 from leasehold.control_plane.owners.outcome_grpc import of_delete, of_read
@@ -97,7 +98,7 @@ class GrpcOwner:
             wire = await self._ready()
         except (OSError, ValueError) as error:
             raise _Unready(f"TLS: {error}") from error
-        metadata = {name.lower(): value for name, value in proven.headers.items()}
+        metadata = {name.lower(): value for name, value in traced(proven.headers).items()}
         return await wire.call(call.path, request, metadata, until=until)
 
     def _bound(self, kind: str) -> Bound:

@@ -19,6 +19,7 @@ import aiohttp
 import jmespath
 from yarl import URL
 
+from leasehold.control_plane.owners.continuing import traced
 from leasehold.control_plane.owners.credentials import Credentials, NoCredential, Outgoing
 from leasehold.control_plane.owners.outcome import Answer, Fetched, Verdict, of_delete, of_notice, of_read
 from leasehold.control_plane.owners.outcome_verify import of_verify
@@ -122,7 +123,7 @@ class HttpOwner:
         session = await self._ready()
         name = self.owner.tls.server_name if self.owner.tls else None
         async with session.request(
-            request.method, URL(request.url, encoded=True), headers=request.headers, allow_redirects=False,
+            request.method, URL(request.url, encoded=True), headers=traced(request.headers), allow_redirects=False,
             server_hostname=name,
         ) as response:  # fmt: skip
             body = bytearray()

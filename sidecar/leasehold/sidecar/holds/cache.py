@@ -157,7 +157,7 @@ class Cache:
             incarnation=creation.incarnation,
             grace_class=rule.grace_class,
             since=since,
-            trace=creation.trace,
+            trace=creation.trace or creation.call,
             idle=longer(float(rule.idle_release or 0), self.state.holding(creation.resource, holder)),
             call=creation.call if intent is not None else None,
             intender=intent.holder if intent is not None else None,

@@ -30,9 +30,10 @@ from leasehold.protocol.names import Boot, Holder, Revision
 from leasehold.protocol.ports import Clock, Store
 from leasehold.protocol.store import GetResult, Txn, TxnResult
 from leasehold.sidecar.holds.cache import Cache
-from leasehold.sidecar.holds.entries import HOLDING, Acquire, Done, Operation, speaker_of
+from leasehold.sidecar.holds.entries import HOLDING, Acquire, Done, Operation, Register, speaker_of
 from leasehold.sidecar.holds.journal import Journal
 from leasehold.sidecar.holds.lanes import Item, Lanes
+from leasehold.sidecar.holds.lives import Registered
 from leasehold.sidecar.holds.work import Again, Finished, Later, judge, member
 from leasehold.sidecar.ports import Outcome
 
@@ -105,6 +106,7 @@ class Committer:
         metrics: CommitterMetrics,
         *,
         deadline: float,
+        registered: Registered | None = None,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -114,6 +116,7 @@ class Committer:
         self._clock = clock
         self._metrics = metrics
         self._deadline = deadline
+        self._registered = registered
         self._lanes = Lanes()
         self._items: dict[int, Item] = {}
         self._work = asyncio.Event()
@@ -362,6 +365,8 @@ class Committer:
             if verdict.outcome is Outcome.NOT_OURS and isinstance(item.operation, Acquire):
                 self._cache.on_stranger(item.operation, now)
             self._metrics.operation_ended(item.operation, verdict.outcome, now - item.began)
+            if self._registered is not None and type(item.operation) is Register:
+                self._registered(item.operation, verdict.outcome, now - item.began)
             if verdict.late:
                 self._metrics.late_return()
                 log.warning("late_return", resource=str(item.operation.resource))

@@ -20,6 +20,7 @@ class Creation(msgspec.Struct, frozen=True):
     incarnation: str
     call: CallId
     trace: str = ""
+    """The call's trace context, or else its request id; empty: it had neither."""
     references: tuple[Resource, ...] = ()
     """What it needs. Where that could not be read: everything of those types, and ``doubt`` says why."""
     doubt: str = ""

@@ -16,8 +16,6 @@ from leasehold.sidecar.observe.frames import Frame
 from leasehold.sidecar.observe.idempotency import Key, key_of
 from leasehold.sidecar.observe.matching import NO_CANDIDATES, Candidate, chosen, intends, path_of
 
-MAX_TRACE: Final = 256
-
 
 class Exchange:
     """One request and its response."""

@@ -19,8 +19,8 @@ from functools import partial
 from typing import Final, Protocol
 
 from leasehold.protocol.names import CallId
+from leasehold.sidecar.observe.context import context_of
 from leasehold.sidecar.observe.exchanges import (
-    MAX_TRACE,
     Exchange,
     GaveUp,
     Mark,
@@ -346,7 +346,7 @@ class Http2Observer:
         exchange.stream = stream
         exchange.asked = reader.ended
         exchange.call = self._new_call()
-        exchange.trace = block.get(b"traceparent")[:MAX_TRACE].decode("ascii", "replace")
+        exchange.trace = context_of(block.get)
         watch_request(exchange, block.get(b"content-encoding").lower().decode("latin-1"))
         grpc = candidates[0].rule.match.grpc is not None
         self._calls[stream] = GrpcCall(exchange, block) if grpc else RestCall(exchange)

@@ -22,8 +22,8 @@ from typing import Final, cast
 
 from leasehold.protocol.names import CallId
 from leasehold.sidecar.observe.body import BodyCollector
+from leasehold.sidecar.observe.context import context_of
 from leasehold.sidecar.observe.exchanges import (
-    MAX_TRACE,
     UNINTERESTING,
     UNINTERESTING_HEAD,
     Exchange,
@@ -220,14 +220,14 @@ class Observer:
         if not exchange.candidates:
             return routing
         exchange.call = self._new_call()
-        trace = header(head, head.lower(), b"traceparent") or b""
-        exchange.trace = trace[:MAX_TRACE].decode("ascii", "replace")
-        self._watch(exchange, head)
-        said = partial(headers, head, head.lower())
+        lower = head.lower()
+        exchange.trace = context_of(partial(header, head, lower))
+        self._watch(exchange, head, lower)
+        said = partial(headers, head, lower)
         return [*routing, *intent_of(exchange, said, lambda _: "" if whole else "head-gone")]
 
-    def _watch(self, exchange: Exchange, head: bytes) -> None:
-        watch_request(exchange, (header(head, head.lower(), b"content-encoding") or b"").lower().decode("latin-1"))
+    def _watch(self, exchange: Exchange, head: bytes, lower: bytes) -> None:
+        watch_request(exchange, (header(head, lower, b"content-encoding") or b"").lower().decode("latin-1"))
         if exchange.asking is not None and self._requests.midway:
             self._requests.collect(exchange.asking)
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.config_events import EventsConfig, WebhookSinkConfig
@@ -50,6 +51,16 @@ async def test_what_is_held_again_is_told_as_revived(stage: Stage, receiver: Rec
     assert await stage.hand.acquire(b, "x")
     await passing(stage, "its revival was told", lambda: receiver.told("x")[-1] == "leasehold.revived")
     assert receiver.confirmed[-1]["data"]["incarnation"] == "call:1"
+
+
+async def test_what_its_owner_will_not_delete_is_told_as_quarantined(stage: Stage, receiver: Receiver) -> None:
+    await telling(stage, receiver)
+    stage.owner.answers += [web.Response(status=403)]
+    await abandoned(stage, "x")
+    await passing(stage, "its quarantine was told", lambda: "leasehold.quarantined" in receiver.told("x"))
+    told = next(one for one in receiver.confirmed if one["type"] == "leasehold.quarantined")
+    assert told["data"]["detail"].startswith("misconfigured")
+    assert told["data"]["rule"] == "make"
 
 
 async def test_while_the_receiver_is_down_collecting_goes_on_and_afterwards_everything_arrives(
