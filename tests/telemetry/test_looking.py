@@ -137,22 +137,27 @@ async def test_how_etcd_is_is_told_and_what_was_heard_last_stays(stage: Stage) -
     health.show(metrics)
 
     def told(name: str, **labels: str) -> float:
-        return value(generate_latest(metrics.registry).decode(), f"leasehold_etcd_{name}", **labels)
+        return value(generate_latest(metrics.registry).decode(), name, **labels)
 
-    assert told("database_bytes") == told("alarms") == 0
+    assert told("leasehold_etcd_database_bytes") == told("leasehold_etcd_alarms") == 0
     await health.look()
-    assert told("database_bytes") == 7000
-    assert told("alarms") == 1
-    assert told("unreachable_endpoints") == 1
-    assert told("members", version="3.5.1") == told("members", version="3.5.28") == 1
-    assert told("known_defects", severity="deadly") == 1
+    assert told("leasehold_etcd_database_bytes") == 7000
+    assert told("leasehold_etcd_alarms") == 1
+    assert told("leasehold_etcd_unreachable_endpoints") == 1
+    assert told("leasehold_etcd_members", version="3.5.1") == told("leasehold_etcd_members", version="3.5.28") == 1
+    assert told("leasehold_etcd_known_defects", severity="deadly") == 1
     cluster.answers = ["away", "away", "away"]
     await health.look()
-    assert told("unreachable_endpoints") == 3
-    assert told("known_defects", severity="deadly") == 1, "an outage is no upgrade"
+    assert told("leasehold_etcd_unreachable_endpoints") == 3
+    assert told("leasehold_etcd_known_defects", severity="deadly") == 1, "an outage is no upgrade"
     cluster.answers, cluster.count = [member("3.5.28", n) for n in (1, 2, 3)], 3
     await health.look()
-    assert told("known_defects") == told("alarms") == told("unreachable_endpoints") == 0
+    assert (
+        told("leasehold_etcd_known_defects")
+        == told("leasehold_etcd_alarms")
+        == told("leasehold_etcd_unreachable_endpoints")
+        == 0
+    )
 
 
 def test_the_worst_version_counts_and_one_that_is_not_supported_is_deadly() -> None:

@@ -344,6 +344,9 @@ async def test_statuses_are_not_written_again_and_again(world: World) -> None:
             await controller.round()
         assert sum(call.startswith("PATCH") for call in world.cluster.calls) == 1
         assert controller.counts() == [(("Owner", "true"), 1)]
+        metrics, told = Metrics(), {"kind": "Owner", "accepted": "true"}
+        show_objects(metrics, controller)
+        assert metrics.registry.get_sample_value("leasehold_objects", told) == 1
 
 
 async def test_a_patch_of_what_is_gone_says_so(world: World) -> None:
