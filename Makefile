@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format check bench bench-data-plane bench-matching bench-etcd-client bench-large
-.PHONY: bench-collector
+.PHONY: bench-collector bench-fairness
 .PHONY: chaos fuzz proto crds helm-docs lock clean
 
 help: ## what one can do here
@@ -56,6 +56,9 @@ bench-etcd-client: $(VENV)/.dev ## CPU of one unary call to etcd: grpclib beside
 
 bench-collector: $(VENV)/.dev ## a million resources: memory, cold start, scan, condemnations and sweeps per second
 	$(BIN)/python -m tests.bench.collector $(BENCH_ARGS)
+
+bench-fairness: $(VENV)/.dev ## what one dead owner of ten costs the other nine, in percent
+	$(BIN)/python -m tests.bench.fairness $(BENCH_ARGS)
 
 # The peers are programs of other people: never part of the normal set-up. What cannot be installed is said, and left out.
 $(PEERS)/.installed:

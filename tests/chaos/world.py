@@ -268,7 +268,7 @@ def nothing_left(world: World) -> Iterator[None]:
         raise AssertionError(f"still running: {left}")
 
 
-NAMES = tuple(f"n{n}" for n in range(16))
+NAMES = tuple(f"n{n}" for n in range(32))
 OTHER_NAMES = (
     "o1", "o2", "o3", "../../chaos/control/armed", "/leasehold/1/chaos/pins/files/file/n1", "..", "n1/n2", "o%2Fchaos",
     "o\u00e9 \u2603", "*", "o?x=1#y",
