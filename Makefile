@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format check bench bench-data-plane bench-matching bench-etcd-client bench-large
-.PHONY: bench-collector bench-fairness
+.PHONY: bench-collector bench-fairness proof
 .PHONY: chaos fuzz proto crds helm-docs lock clean
 
 help: ## what one can do here
@@ -47,6 +47,9 @@ check: lint test ## all that CI checks
 MINUTES ?= 10
 chaos: $(VENV)/.dev ## real faults against real processes, MINUTES=60 SEED=7; tests/chaos/README.md tells how to read it
 	$(BIN)/python -m tests.chaos.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(CHAOS_ARGS)
+
+proof: $(VENV)/.dev ## the claims of docs/operations.md with their commands; CLAIM="shards brake" (or all) runs them
+	$(BIN)/python -m tests.proof $(CLAIM)
 
 bench: $(VENV)/.dev ## registrations per second through one sidecar's committer into one real etcd
 	$(BIN)/python -m tests.bench.registrations $(BENCH_ARGS)

@@ -21,7 +21,8 @@ SEED = int(os.environ.get("LEASEHOLD_CHAOS_SEED", "11"))
 SECONDS = 50
 PARTS = (
     "crash-program", "kill-sidecar", "kill-plane", "freeze-plane", "add-plane", "cut-sidecar-from-etcd",
-    "cut-plane-from-etcd", "cut-sidecar-from-owner", "owner-repeats", "owner-resets", "lose-machine", "trip-brake",
+    "cut-plane-from-etcd", "cut-sidecar-from-owner",
+    "owner-repeats", "owner-resets", "owner-evasive", "owner-fails", "lose-machine", "trip-brake",
 )  # fmt: skip
 STORE = tuple(name for name, kind in KINDS.items() if kind.lane is Lane.STORE)
 ALWAYS_JUDGED = {
@@ -37,6 +38,10 @@ ALWAYS_JUDGED = {
     "S6",
     "S8",
     "S9",
+    "R",
+    "V",
+    "N",
+    "I",
     "L1",
     "L3",
     "L4",

@@ -102,6 +102,7 @@ class World:
             await owner.start()
             for number in range(STRANGERS):
                 owner.add_stranger(f"stranger-{number}")
+        self.crates.add_stray("stray-of-the-first-hour")
         await asyncio.gather(*(wire.start() for wire in self.to_owners.values()))
         library = faketime()
         env = _shifted(library, self.clock) if library else {}

@@ -54,7 +54,7 @@ class History:
             self.events += batch.events
 
     async def caught_up(self) -> None:
-        """Until everything was recorded that stands in etcd now: a busy machine's watch comes later than what it tells."""
+        """Until all that stands in etcd now was recorded: a busy machine's watch comes later than what it tells."""
         last = max(
             (item.mod_revision for item in (await self._client.read(self._keys.everything, deadline=5)).items),
             default=Revision(0),
