@@ -20,6 +20,7 @@ from tests.chaos.history import Event
 CLOCK = "/chaos/clock"
 PROBE = "/chaos/probe-of-members"
 PROBE_SECONDS = 3.0
+CONTRADICTION = "etcd's members contradict each other"
 STROKE_SECONDS = 0.1
 STROKES_AT_ONCE = 8
 SILENCE_SECONDS = 4.0
@@ -127,7 +128,7 @@ class Witness:
                 shown = [await self._gateway.item(PROBE.encode(), member=n) for n in range(len(self._gateway.urls))]
                 revisions = {revision for value, revision in shown if value == str(number)}
                 if len(revisions) > 1:
-                    self.gaps.append(f"etcd's members contradict each other: one writing is at revisions {revisions}")
+                    self.gaps.append(f"{CONTRADICTION}: one writing is at revisions {revisions}")
                     return
 
     # --- the metronome --------------------------------------------------------------------------------------------
