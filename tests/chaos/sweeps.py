@@ -75,6 +75,7 @@ def _take(sweeps: list[Sweep], step: Step, state: State) -> None:
         tombstone = state.get("tombstones", *step.resource)
         sweeps.append(Sweep(step.resource, str(step.after["incarnation"]), step.event, tombstone, holds))
     fence, attempt = int(step.after["fence"] or 0), int(step.after["attempt"] or 0)
-    sweeps[-1].fences.append(fence)
+    if step.before is not None or not step.after["cycle"]:  # a ring is prepared by whoever has its first member's shard
+        sweeps[-1].fences.append(fence)
     if step.after["state"] == "sent" and attempt > (int(step.before["attempt"] or 0) if step.before else 0):
         sweeps[-1].sends.append(Send(attempt, fence, step.event, fences(state)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from zlib import crc32
 
 from tests.chaos.crates import INTERVAL_SECONDS
 from tests.chaos.history import COLLECTOR, STRAY, Call, History, Referral, Usage
 from tests.chaos.laws import judge
-from tests.chaos.story import HOLDER, Story
+from tests.chaos.story import FENCE, HOLDER, Story
 
 DEED = ("deeds", "deed", "d1")
 CRATE = ("crates", "crate", "c1")
@@ -250,3 +251,18 @@ def test_s4_condemns_a_ring_of_which_somebody_holds_a_member() -> None:
     story.attach("crowd@p2~4.5.6")
     story.put("holds", *ALBUM, "crowd@p2~4.5.6", {"boot": "b", "sequence": 1})
     assert "S4" in violated(swept(story, OTHER))
+
+
+def test_s3_goes_by_the_first_members_shard_when_a_ring_is_prepared_and_by_each_ones_own_when_it_is_sent() -> None:
+    for right in (True, False):
+        story = needed(ring=True)
+        paths = [crc32("/".join(one).encode()) for one in (OTHER, ALBUM)]
+        shards = next(number for number in range(2, 99) if paths[0] % number != paths[1] % number)
+        story.put("control", "cluster", {"cluster_id": "c", "shards": shards})
+        fences = {0: FENCE} | {n: story.put("shards", str(n), {"replica": "b"}) for n in range(1, shards)}
+        first, second = (path % shards for path in paths)
+        story.condemn(ALBUM)
+        story.grace()
+        story.prepare(ALBUM, fence=fences[first if right else second], cycle=[list(OTHER), list(ALBUM)])
+        story.send(resource=ALBUM, fence=fences[second], cycle=[list(OTHER), list(ALBUM)])
+        assert violated(story.end()) == (set() if right else {"S3 shards"})

@@ -102,6 +102,7 @@ class World:
             await owner.start()
             for number in range(STRANGERS):
                 owner.add_stranger(f"stranger-{number}")
+        self.crates.add_stray("stray-of-the-first-hour")
         await asyncio.gather(*(wire.start() for wire in self.to_owners.values()))
         library = faketime()
         env = _shifted(library, self.clock) if library else {}
@@ -268,7 +269,7 @@ def nothing_left(world: World) -> Iterator[None]:
         raise AssertionError(f"still running: {left}")
 
 
-NAMES = tuple(f"n{n}" for n in range(16))
+NAMES = tuple(f"n{n}" for n in range(32))
 OTHER_NAMES = (
     "o1", "o2", "o3", "../../chaos/control/armed", "/leasehold/1/chaos/pins/files/file/n1", "..", "n1/n2", "o%2Fchaos",
     "o\u00e9 \u2603", "*", "o?x=1#y",

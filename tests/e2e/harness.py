@@ -54,7 +54,7 @@ class Process:
             await self.kill()
             raise AssertionError(f"did not stop within {within} s of SIGTERM\n{self.log.read_text()}") from None
 
-    async def wait_ready(self, within: float = 20.0) -> dict[str, Any]:
+    async def wait_ready(self, within: float = 60.0) -> dict[str, Any]:
         assert self._process.stdout is not None
         async with asyncio.timeout(within):
             line = await self._process.stdout.readline()

@@ -26,6 +26,7 @@ class Owner:
     next_ids: list[object] = field(default_factory=list)
     delete_status: int = 204
     answering: asyncio.Event | None = None
+    telling: asyncio.Event | None = None
     _runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Owner:
@@ -80,6 +81,8 @@ class Owner:
 
     async def _list(self, request: web.Request) -> web.Response:
         key = request.query.get("idempotency_key")
+        if key is not None and self.telling is not None:
+            await self.telling.wait()
         items = [blob for blob in self.blobs.values() if key is None or blob.get("key") == key]
         return web.json_response({"items": items})
 

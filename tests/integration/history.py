@@ -53,6 +53,16 @@ class History:
         async for batch in self._client.watch(self._keys.everything, start=start):
             self.events += batch.events
 
+    async def caught_up(self) -> None:
+        """Until all that stands in etcd now was recorded: a busy machine's watch comes later than what it tells."""
+        last = max(
+            (item.mod_revision for item in (await self._client.read(self._keys.everything, deadline=5)).items),
+            default=Revision(0),
+        )
+        async with asyncio.timeout(30):
+            while not self.events or self.events[-1].item.mod_revision < last:
+                await asyncio.sleep(0.02)
+
     def hands(self) -> dict[int, str]:
         """Who acts for which shard now, as far as it was recorded."""
         found: dict[int, str] = {}

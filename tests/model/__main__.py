@@ -1,7 +1,7 @@
 """``python -m tests.model``: search every world, leave out every guard, and say what was found.
 
-``--show NAME`` prints the steps to what breaks without the guards whose names contain NAME; ``--worlds A,B`` searches
-only these.
+``--show NAME`` prints the steps to what breaks without the guards whose names contain NAME, ``--show`` alone those of
+every guard; ``--worlds A,B`` searches only these.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from tests.model.spare import SPARE
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.model", description="the proof, searched anew")
-    parser.add_argument("--show", metavar="NAME", help="steps to what breaks without guards of this name")
+    parser.add_argument(
+        "--show", metavar="NAME", nargs="?", const="", help="steps to what breaks without guards of this name"
+    )
     parser.add_argument("--worlds", metavar="A,B", help="only these worlds")
     chosen = parser.parse_args()
     began = time.process_time()

@@ -90,8 +90,9 @@ def in_mood(mood: Mood) -> Done:
         watch = Stopwatch(f"owner-{mood}")
         owner = world.owners[random.choice(MOODY.get(mood, ("blobs", "files", "deeds")))]
         pairs = world.crowd.whole
-        if pairs and mood is not Mood.CUTS_CREATIONS:
-            await random.choice(pairs).end_program("crash")  # so that there is something to delete
+        if mood is not Mood.CUTS_CREATIONS:  # there has to be something to delete
+            for pair in random.sample(pairs, min(2, len(pairs))):
+                await pair.end_program("crash")
         owner.feel(mood)
         await until(lambda: owner.moody >= 2, PATIENCE_SECONDS)
         await asyncio.sleep(random.uniform(1, 4))

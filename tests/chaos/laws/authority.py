@@ -57,7 +57,7 @@ def the_brake(history: History) -> Judgement:
         for step in steps:
             absences += step.family == "control" and step.parts == ("armed",) and step.after is None
             if step.family == "control" and step.parts == ("tripped",) and step.after is not None:
-                causes[str(step.after["cause"])] += 1
+                causes[str(step.after["cause"] or "operator")] += 1  # not written where it is an operator
             if _is_authorised(step):
                 armed = state.get("control", "armed") is not None
                 said.expect(armed, f"{_where(step)}: {step.family} written while the brake was tripped")

@@ -1,7 +1,8 @@
 """S3 with shards: whoever acts on a resource has the fence of exactly that resource's shard, in etcd and at owners.
 
 An independent reading of decision 14: CRC-32 of the resource's path as it stands in keys, modulo the number pinned in
-``control/cluster`` (none: one shard). Who holds a shard is what its key says.
+``control/cluster`` (none: one shard). What refers to each other in a ring is prepared in the first member's shard. Who
+holds a shard is what its key says.
 """
 
 from __future__ import annotations
@@ -104,7 +105,9 @@ def _is_authorised(step: Step) -> bool:
 
 
 def _judge_fence(said: Judgement, state: State, step: Step, sweep: Item) -> str:
-    number = shard_of(state, *step.resource)
+    # A ring is prepared as one thing, in the shard of the first of its members; each is sent in its own.
+    together = step.before is None and sweep["cycle"]
+    number = shard_of(state, *(sweep["cycle"][0] if together else step.resource))
     shard, fence = state.get("shards", str(number)), int(sweep["fence"] or 0)
     said.expect(
         shard is not None and shard.created == fence,
