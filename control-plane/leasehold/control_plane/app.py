@@ -23,9 +23,12 @@ import structlog
 from aiohttp import web
 
 from leasehold.control_plane.api import api_routes
+from leasehold.control_plane.at_once import AtOnce
 from leasehold.control_plane.brake import Brake
+from leasehold.control_plane.calling import Calls
 from leasehold.control_plane.canary import Canary
 from leasehold.control_plane.collector import Collector
+from leasehold.control_plane.concluding import Conclusions
 from leasehold.control_plane.config import Config
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import State, Step, as_permitted
@@ -111,9 +114,15 @@ class ControlPlane:
         handover = Handover()
         graces = Graces(client, client, keys, index, clock, self.leadership.authority_of_class, deadline=deadline)
         graves = Graves(client, clock, deadline=deadline)
+        self.calls = calls = Calls(clock, self.leadership, self.owners, metrics)
+        conclusions = Conclusions(
+            grouping, keys, index, clock, self.leadership, self.owners, graves, metrics, deadline=deadline,
+            jitter=jitter,
+        )  # fmt: skip
+        self.at_once = at_once = AtOnce(calls, conclusions, self.owners, clock)
         sweeper = Sweeper(
-            grouping, keys, index, clock, self.leadership, self.owners, graves, metrics, verifier, handover,
-            deadline=deadline, jitter=jitter, opens=self._may_prepare,
+            grouping, keys, index, clock, self.leadership, self.owners, metrics, verifier, handover, calls,
+            conclusions, deadline=deadline, opens=self._may_prepare,
         )  # fmt: skip
         witness = Witness(grouping, keys, index, deadline=deadline)
         self.cycles = Cycles(
@@ -123,7 +132,7 @@ class ControlPlane:
         )  # fmt: skip
         reaper = Reaper(
             grouping, keys, index, witness, self.leadership.authority, metrics, verifier, self.cycles,
-            handover, deadline=deadline, may_prepare=self._may_prepare_now, rations=rations,
+            handover, at_once, deadline=deadline, may_prepare=self._may_prepare_now, rations=rations,
         )  # fmt: skip
         roster = Roster(
             client, keys, index, clock, self.leadership.authority_of_tenant, metrics, deadline=deadline,
@@ -160,6 +169,7 @@ class ControlPlane:
             ),
             rations,
             self.shadows,
+            at_once,
             hears=lambda: self.observer.hears,
             jitter=jitter,
         )

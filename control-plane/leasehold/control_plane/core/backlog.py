@@ -152,7 +152,8 @@ class Backlog(Generic[T]):
 
     def oldest_age(self, now: Instant) -> float:
         """Seconds since the oldest item was first offered; 0 when empty."""
-        return max((now - entry.since for entry in self._items.values()), default=0.0)
+        oldest = next(iter(self._items.values()), None)  # they stand in the order in which they were offered
+        return max(0.0, now - oldest.since) if oldest is not None else 0.0
 
     def failures(self, item: T) -> int:
         found = self._items.get(item)
