@@ -166,6 +166,10 @@ class Backlog(Generic[T]):
             counts[entry.lane] = counts.get(entry.lane, 0) + 1
         return iter(counts.items())
 
+    def waiting(self) -> Iterator[tuple[str, int]]:
+        """How many of them nobody has in hand."""
+        return ((lane, count - self._in_hand.get(lane, 0)) for lane, count in self.lanes())
+
     # --- parts --------------------------------------------------------------------------------------------------
 
     def _earlier(self, entry: _Item, until: Instant) -> Instant:
