@@ -57,6 +57,21 @@ async def test_what_an_owner_has_no_room_for_is_prepared_and_waits_for_its_turn(
     assert len(stage.owner.deletes()) == 1
 
 
+async def test_a_place_is_given_back_when_nothing_could_be_written(stage: Stage) -> None:
+    plane = await stage.leading(rules(stage.owner, grace="8s", limits="limits: {concurrency: 1}"))
+    left: list[object] = []
+    plane.at_once.on_left = lambda *what: left.append(what)
+    for over in (True, False):
+        with plane.at_once.place(blob("x")) as place:
+            assert place is not None
+            assert plane.at_once.is_sending(blob("x"))
+            with plane.at_once.place(blob("y")) as another:
+                assert another is None, "there is one place"
+            place.over = over
+        assert not plane.at_once.is_sending(blob("x"))
+    assert left == [(blob("x"), None)], "whose outcome is unknown is left to the sweeper"
+
+
 async def test_what_was_sent_at_once_and_not_answered_is_the_sweepers_from_then_on(stage: Stage) -> None:
     stage.owner.lie = 504
     plane = await stage.leading(rule_set(stage))
