@@ -74,6 +74,7 @@ STEPS = {
     "epoch done": lambda here: puts(here, Family.EPOCHS, b'"done":true'),
     "prepare": lambda here: puts(here, Family.SWEEPS, b'"prepared"'),
     "send": lambda here: puts(here, Family.SWEEPS, b'"sent"'),
+    "prepare and send": lambda here: puts(here, Family.SWEEPS, b'"sent"'),
     "finish": lambda here: puts(here, Family.GRAVES),
 }
 
@@ -88,6 +89,8 @@ async def test_a_leader_killed_at_any_step_is_succeeded_and_each_incarnation_end
     dying = Dying(here.endpoint, STEPS[step](here), before=before)
     await here.stack.enter_async_context(dying)
     first = await here.leading(rule_set, client=dying)
+    if step in {"prepare", "send"}:
+        in_two_steps(first)
     a = await here.hand.attach("a", says_ttl=1)
     kept = await here.hand.attach("kept", says_ttl=1)
     for name in ("x", "held"):
@@ -105,6 +108,11 @@ async def test_a_leader_killed_at_any_step_is_succeeded_and_each_incarnation_end
     assert state(second, "held") is State.HELD
     for family in (Family.TOMBSTONES, Family.SWEEPS):
         assert await here.hand.count(family) == 0
+
+
+def in_two_steps(plane: ControlPlane) -> None:
+    """As for an owner that has no room the very moment that something is prepared."""
+    plane.calls.place = lambda _: None  # type: ignore[method-assign]
 
 
 def _recorded(plane: ControlPlane, name: str) -> bool:
@@ -228,6 +236,7 @@ async def test_a_beacon_that_returns_between_prepare_and_send_aborts(here: World
     dying = Dying(here.endpoint, puts(here, Family.SWEEPS, b'"prepared"'), before=False)
     await here.stack.enter_async_context(dying)
     first = await here.leading(rule_set, client=dying)
+    in_two_steps(first)
     a = await here.hand.attach("a", says_ttl=1)
     here.owner.add("x")
     await here.hand.register(a, "x")

@@ -34,6 +34,8 @@ from tests.model.world import Flight, State, Steps, Violation
 
 REVIVES = frozenset({"held", "restless", "referenced", "unaccounted", "other-incarnation", "broken-cycle"})
 ATTEMPTS = 2
+PREPARES = ("prepare", "prepare and send")
+"""To be called about later, or at once."""
 
 
 class Collector(Holders):
@@ -146,7 +148,8 @@ class Collector(Holders):
         if isinstance(found, Condemnable):
             return [*options, self._decided("condemn", (*by, self.newest(state)), found, leader)]
         if isinstance(found, Ripe):
-            return [*options, self._decided("prepare", (*by, self.newest(state)), found, leader)]
+            revs = (*by, self.newest(state))
+            return [*options, *(self._decided(name, revs, found, leader) for name in PREPARES)]
         if evidence.tombstone is not None and found.reason in REVIVES:
             return [Flight("revive", resource, (*by, evidence.tombstone.mod_revision), (), leader)]
         return options
@@ -243,12 +246,22 @@ class Collector(Holders):
                 raise Violation(f"S4: {flight.about.id} is sent, and the roster entry of {short(lost[0])} is not there")
             if flight.about in self.held(state.keys) | state.scene.reached:
                 raise Violation(f"S1: {flight.about.id} is sent, and a holder came back before")
-        incarnation = int(sweep.incarnation.removeprefix("uid:"))
+        return state.scene, (self._called(keys, flight, sweep),)
+
+    def on_prepare_and_send(self, state: State, keys: Keys, flight: Flight) -> Landed:
+        assert flight.about is not None
+        scene, _ = self.on_prepare(state, keys, flight)
         item = keys[self.sweeps[flight.about]]
         assert item is not None
-        rest = (incarnation, sweep.attempt)
-        call = Flight("DELETE", flight.about, (*flight.revs[:2], item[2], item[3]), rest, flight.author)
-        return state.scene, (call,)
+        return scene, (self._called(keys, flight, sweep_of(item[0])),)
+
+    def _called(self, keys: Keys, flight: Flight, sweep: SweepRecord) -> Flight:
+        """The DELETE that follows what was written."""
+        assert flight.about is not None
+        item = keys[self.sweeps[flight.about]]
+        assert item is not None
+        rest = (int(sweep.incarnation.removeprefix("uid:")), sweep.attempt)
+        return Flight("DELETE", flight.about, (*flight.revs[:2], item[2], item[3]), rest, flight.author)
 
     def on_finish(self, state: State, keys: Keys, flight: Flight) -> Landed:
         assert flight.about is not None
@@ -291,11 +304,11 @@ class Collector(Holders):
         if flight.about in self.held(state.keys):
             raise Violation(f"S1: {flight.about.id} is {what}, and is held")
         proof = {"record": KEYS.record(flight.about)}
-        if flight.name == "prepare":
+        if flight.name in PREPARES:
             proof["tombstone"] = KEYS.tombstone(flight.about)
         for holder, released in flight.rest[0]:
             proof[f"hold of {short(holder)}"] = KEYS.hold(flight.about, holder)
-            if flight.name == "prepare" and not released:
+            if flight.name in PREPARES and not released:
                 proof[f"roster entry of {short(holder)}"] = KEYS.roster(holder)
         missing = [called for called, key in proof.items() if not self.has(state, key)]
         if missing:

@@ -50,7 +50,10 @@ def _prepare(flight: Flight) -> Txn:
     tombstone, create, mod = (Revision(rev) for rev in flight.revs[4:7])
     epoch = tx.EpochFound(GRACE, 1, EPOCH, create, mod, DONE)
     sweep = SweepRecord(SweepState.PREPARED, flight.rest[2], 0, 0, tombstone, "1s/1", found.holders)
-    return tx.prepare(KEYS, authority(flight), found, tombstone, epoch, sweep)
+    if flight.name == "prepare":
+        return tx.prepare(KEYS, authority(flight), found, tombstone, epoch, sweep)
+    sent = msgspec.structs.replace(sweep, state=SweepState.SENT, attempt=1)
+    return tx.prepare_and_send(KEYS, authority(flight), found, tombstone, epoch, sent)
 
 
 def _with_sweep(flight: Flight) -> Txn:
@@ -80,7 +83,8 @@ def _close(flight: Flight) -> Txn:
 
 
 BUILDERS = {
-    "condemn": _condemn, "prepare": _prepare, "send": _with_sweep, "note": _with_sweep, "finish": _finish,
+    "condemn": _condemn, "prepare": _prepare, "prepare and send": _prepare, "send": _with_sweep,
+    "note": _with_sweep, "finish": _finish,
     "abort": _of_one_key, "revive": _of_one_key, "close epoch": _close,
     "open epoch": lambda flight: tx.open_epoch(KEYS, authority(flight), GRACE, 1, OPEN),
 }  # fmt: skip

@@ -34,6 +34,20 @@ SPARE: dict[str, Spare] = {
         "became of the epoch's key"
     ),
     "prepare: its sweep absent": Spare("only a second copy of one decision meets it, which no leader sends"),
+    "prepare and send: beacon absent": Spare(
+        "whoever attaches renews its roster entry, which is compared too", ("prepare and send: roster not newer",)
+    ),
+    "prepare and send: its holds not newer": Spare(
+        "whoever is granted a hold takes the tombstone away", ("prepare and send: its tombstone unchanged",)
+    ),
+    "prepare and send: its refs not newer": Spare(
+        "whoever refers to something takes its tombstone away", ("prepare and send: its tombstone unchanged",)
+    ),
+    "prepare and send: everything's refs not newer": Spare(
+        "whoever refers to everything of a type takes all its tombstones away",
+        ("prepare and send: its tombstone unchanged",),
+    ),
+    "prepare and send: epoch 1 unchanged": Spare("as with prepare"),
     "condemn: its sweep absent": Spare("what is swept has its tombstone, which is compared too"),
     "condemn: its tombstone absent": Spare("a tombstone put anew only makes the grace begin anew"),
     "send: beacon absent": Spare(

@@ -24,9 +24,12 @@ import structlog
 from aiohttp import web
 
 from leasehold.control_plane.api import api_routes
+from leasehold.control_plane.at_once import AtOnce
 from leasehold.control_plane.brake import Brake
+from leasehold.control_plane.calling import Calls
 from leasehold.control_plane.canary import Canary
 from leasehold.control_plane.collector import Collector
+from leasehold.control_plane.concluding import Conclusions
 from leasehold.control_plane.config import Config
 from leasehold.control_plane.config_events import EventsConfig
 from leasehold.control_plane.core.index import Index
@@ -129,9 +132,15 @@ class ControlPlane:
         lives = Lives(self.tracing, self.endings.at) if self.endings is not None else Lives()
         graces = Graces(client, client, keys, index, clock, self.leadership.authority_of_class, deadline=deadline)
         graves = Graves(client, clock, deadline=deadline)
+        self.calls = calls = Calls(clock, self.leadership, self.owners, metrics, lives)
+        conclusions = Conclusions(
+            grouping, keys, index, clock, self.leadership, self.owners, graves, metrics, lives,
+            deadline=deadline, jitter=jitter,
+        )  # fmt: skip
+        self.at_once = at_once = AtOnce(calls, conclusions, self.owners, clock)
         sweeper = Sweeper(
-            grouping, keys, index, clock, self.leadership, self.owners, graves, metrics, verifier, handover, lives,
-            deadline=deadline, jitter=jitter, opens=self._may_prepare,
+            grouping, keys, index, clock, self.leadership, self.owners, metrics, verifier, handover, calls,
+            conclusions, deadline=deadline, opens=self._may_prepare,
         )  # fmt: skip
         witness = Witness(grouping, keys, index, deadline=deadline)
         self.cycles = Cycles(
@@ -141,7 +150,7 @@ class ControlPlane:
         )  # fmt: skip
         reaper = Reaper(
             grouping, keys, index, witness, self.leadership.authority, metrics, verifier, self.cycles,
-            handover, lives, deadline=deadline, may_prepare=self._may_prepare_now, rations=rations,
+            handover, at_once, lives, deadline=deadline, may_prepare=self._may_prepare_now, rations=rations,
         )  # fmt: skip
         roster = Roster(
             client, keys, index, clock, self.leadership.authority_of_tenant, metrics, deadline=deadline,
@@ -179,6 +188,7 @@ class ControlPlane:
             ),
             rations,
             self.shadows,
+            at_once,
             hears=lambda: self.observer.hears,
             jitter=jitter,
         )

@@ -43,6 +43,15 @@ class Sweep:
             "correlation_id": correlation_id(self.trace),
         }  # fmt: skip
 
+    @property
+    def evidence(self) -> dict[str, object]:
+        """What is told besides, when it is sent: why it may be (S9)."""
+        record = self.record
+        return {
+            **self.about, "holders": list(record.holders), "read_at": record.revision,
+            "tombstone": record.tombstone_revision, "epoch": record.epoch, "fence": record.fence,
+        }  # fmt: skip
+
 
 def recorded(item: KeyValue | None) -> ResourceRecord | None:
     """A resource's record; ``None``: it is not there, or nobody can read it."""

@@ -15,10 +15,12 @@ from leasehold.control_plane.lives import Lives
 from leasehold.control_plane.metrics import Metrics
 from leasehold.control_plane.owners.continuing import continuing
 from leasehold.control_plane.owners.outcome import Answer, Verdict
-from leasehold.control_plane.owners.register import Owners
+from leasehold.control_plane.owners.register import Office, Owners
 from leasehold.protocol.names import Instant, Resource
 from leasehold.protocol.ports import Clock
 
+NEEDED_SECONDS = 0.5
+"""Belief that must be left for a call to begin."""
 log = structlog.get_logger()
 
 
@@ -38,19 +40,33 @@ class Calls:
                 left = min(self._leadership.cut_off(resource), patience) - self._now()
                 call.reschedule(asyncio.get_running_loop().time() + left)
 
-    async def sweep(self, sweep: Sweep) -> Answer:
-        """Make the one call of an attempt that was written as sent."""
-        office = self._owners.get(sweep.owner)
+    def place(self, resource: Resource) -> Office | None:
+        """The office of its owner, if a first call may be made at once: then that counts as begun, for ``sweep`` to
+        make, or for ``Office.end``."""
+        office, now = self._owners.get(resource.owner), self._now()
+        if office is None or not office.guard.may_call(now, 0):
+            return None
+        if self._leadership.cut_off(resource) - now < NEEDED_SECONDS:
+            return None
+        office.begin(now)
+        return office
+
+    async def sweep(self, sweep: Sweep, place: Office | None = None) -> Answer:
+        """Make the one call of an attempt that was written as sent. With a ``place`` it has begun."""
+        office = place or self._owners.get(sweep.owner)
         if office is None:
             return Answer(Verdict.MISCONFIGURED, f"there is no owner {sweep.owner!r}")
         began, first = self._now(), sweep.record.attempt == 1
         until = self._leadership.cut_off(sweep.resource)
         if until <= began:
+            if place is not None:
+                place.end(began, None, first=first)
             # We were stopped in between; somebody else may act, and whatever was true then may have changed.
             return Answer(Verdict.UNKNOWN, "nothing was sent: the shard was not ours any more")
         patience = Instant(began + office.owner.limits.timeout)
         bound = asyncio.timeout(min(until, patience) - began)
-        office.begin(began)
+        if place is None:
+            office.begin(began)
         answer = Answer(Verdict.UNKNOWN, "cut off")
         try:
             async with bound:

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from leasehold.control_plane.at_once import AtOnce
 from leasehold.control_plane.brake import Brake
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step, Sweeping
@@ -62,6 +63,7 @@ class Collector:
         informer: Informer,
         rations: Rations,
         shadows: Shadows,
+        at_once: AtOnce,
         *,
         hears: Callable[[], bool],
         jitter: Callable[[], float],
@@ -69,7 +71,7 @@ class Collector:
         self.hears = hears
         self._index, self._clock, self._leadership, self._brake = index, clock, leadership, brake
         self._graces, self._sweeper, self._roster, self._jitter = graces, sweeper, roster, jitter
-        self._owners, self._rations, self._shadows = owners, rations, shadows
+        self._owners, self._rations, self._shadows, self._at_once = owners, rations, shadows, at_once
         self._acting: dict[int, Revision] = {}
         """The shards we act for, by what was announced, each with its fence."""
         self._shards: int | None = None
@@ -97,6 +99,7 @@ class Collector:
             ),
         }  # fmt: skip
         owners.on_freed = self._on_freed
+        at_once.on_left = self._on_left
         # One for each thing to be told, so that a restore never waits behind a thousand condemnations.
         self.notices = {
             due: crew(
@@ -197,6 +200,11 @@ class Collector:
         for crew in (self.crews[Step.PREPARE], self.crews[Step.SWEEP], *self.notices.values()):
             crew.nudge()
 
+    def _on_left(self, resource: Resource, at: Instant | None) -> None:
+        """Who prepared and sent it leaves the rest to the sweeper."""
+        if self._index.step_of(resource) is Step.SWEEP and self._is_ours(resource):
+            self.crews[Step.SWEEP].offer(resource, at or Instant(self._clock.now() + self._jitter()))
+
     def wake(self) -> None:
         """Something else changed what is permitted."""
         self._wake()
@@ -272,6 +280,8 @@ class Collector:
         if entry is None or step is Step.REVIVE:
             return 0.0
         if step is Step.SWEEP:
+            if self._at_once.is_sending(resource):
+                return None
             # What was given up on by an earlier leader gets its chance soon, but not all of it at once.
             quarantined = entry.sweep_state is Sweeping.QUARANTINED
             return self._jitter() * QUARANTINE_SPREAD_SECONDS if quarantined else 0.0

@@ -64,7 +64,7 @@ class Rations:
     def waiting(self, backlog: Backlog[Resource]) -> dict[str, int]:
         """How many wait for their turn whose cap is reached, by owner."""
         closed = self._allowance.closed(self._now())
-        return {owner: count for owner, count in backlog.lanes() if OVERALL in closed or owner in closed}
+        return {owner: count for owner, count in backlog.waiting() if count and (OVERALL in closed or owner in closed)}
 
     def _reached(self, name: str, now: Instant) -> None:
         self._metrics.cap_reached.labels(name or "overall").inc()

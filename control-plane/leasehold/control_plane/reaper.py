@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
+from leasehold.control_plane.at_once import AtOnce, Place
 from leasehold.control_plane.attempt import recorded
 from leasehold.control_plane.core.cycles import members_of
 from leasehold.control_plane.core.index import Index
@@ -57,6 +58,7 @@ class Reaper:
         verifier: Verifier,
         cycles: Cycles,
         handover: Handover,
+        at_once: AtOnce,
         lives: Lives,
         *,
         deadline: float,
@@ -65,7 +67,7 @@ class Reaper:
     ) -> None:
         self._store, self._keys, self._index, self._witness = store, keys, index, witness
         self._authority, self._metrics, self._deadline = authority, metrics, deadline
-        self._verifier, self._cycles, self._handover = verifier, cycles, handover
+        self._verifier, self._cycles, self._handover, self._at_once = verifier, cycles, handover, at_once
         self._may_prepare, self._rations, self._lives = may_prepare, rations, lives
 
     async def condemn(self, resource: Resource) -> Outcome:
@@ -123,16 +125,26 @@ class Reaper:
             return self._keep("prepare", resource, found)
         if isinstance(found, tuple):
             return await self._prepare_cycle(evidence, found)
+        return await self._prepare_one(resource, evidence, found)
+
+    async def _prepare_one(self, resource: Resource, evidence: Evidence, found: Ripe) -> Outcome:
         standing = self._index.policy.of(resource, found.record.rule)
         if not standing.may_sweep:
             return Done()
-        kept = await self._against(resource, resource, evidence, await self._verifier.ask(resource))
+        answer = await self._verifier.ask(resource)
+        kept = await self._against(resource, resource, evidence, answer)
         if kept is not None:
             return kept
         by = self._authority(resource, found.armed)
         if by is None:
             return Again()  # belief lapsed: perhaps for a moment; what is not ours any more is dropped when it is due
-        return await self._prepare(resource, evidence, found, by)
+        again = self._rations.take({resource.owner: 1})
+        if again is not None:
+            return At(again)
+        if answer is not None or not self._may_prepare(resource):
+            return await self._prepare(evidence, found, by, None)
+        with self._at_once.place(resource) as place:
+            return await self._prepare(evidence, found, by, place)
 
     async def _prepare_cycle(self, evidence: Evidence, found: tuple[Ripe, ...]) -> Outcome:
         if not self._cycles.may_sweep(found):
@@ -163,25 +175,30 @@ class Reaper:
         # Asking takes time, in which a gap may have begun. What etcd held is compared by the transaction anyway.
         return None if self._may_prepare(first) else Again()
 
-    async def _prepare(self, resource: Resource, evidence: Evidence, found: Ripe, by: Authority) -> Outcome:
+    async def _prepare(self, evidence: Evidence, found: Ripe, by: Authority, place: Place | None) -> Outcome:
+        """With a ``place`` it is sent, too."""
+        resource = found.facts.resource
         sweep = SweepRecord(
-            SweepState.PREPARED, found.record.incarnation, by.fence, evidence.revision, found.tombstone,
-            f"{found.epoch.name}/{found.epoch.number}", found.facts.holders, since=written_now(),
+            SweepState.PREPARED if place is None else SweepState.SENT, found.record.incarnation, by.fence,
+            evidence.revision, found.tombstone, f"{found.epoch.name}/{found.epoch.number}", found.facts.holders,
+            attempt=0 if place is None else 1, since=written_now(),
         )  # fmt: skip
-        again = self._rations.take({resource.owner: 1})
-        if again is not None:
-            return At(again)
-        txn = transactions.prepare(self._keys, by, found.facts, found.tombstone, found.epoch, sweep, found.haste)
+        build = transactions.prepare if place is None else transactions.prepare_and_send
+        txn = build(self._keys, by, found.facts, found.tombstone, found.epoch, sweep, found.haste)
         written = await put_guarded(self._store, txn, deadline=self._deadline)
         if isinstance(written, Refused):
             self._metrics.refused.labels("prepare").inc()
+            if place is not None:
+                place.over = True
             return Again()
-        self._handover.give(resource, Prepared(written.revision, sweep, found.record))
         self._metrics.prepared.inc()
         log.info(
             "prepared", **_evidence(resource, found, evidence), tombstone=found.tombstone, epoch=sweep.epoch,
             sweep=written.revision, fence=by.fence,
         )  # fmt: skip
+        if place is not None:
+            return await self._at_once.send(place, resource, written.revision, sweep, found.record)
+        self._handover.give(resource, Prepared(written.revision, sweep, found.record))
         return Done()
 
     async def _revive(self, resource: Resource, evidence: Evidence, why: Keep) -> Outcome:

@@ -51,9 +51,14 @@ class Shadows:
 
     def on_index(self, fresh: Iterable[Resource], *, everything: bool) -> None:
         """These became due for another step; ``everything``: the rules changed, or something may have been missed."""
-        if self._shadow is not None:
-            for resource in list(self._all() if everything else fresh):
-                self._shadow.see(self._now(), self._sight(resource))
+        shadow = self._shadow
+        if shadow is None:
+            return
+        now = self._now()
+        for resource in list(self._all() if everything else fresh):
+            # What its rule may sweep is of no interest here, unless it was once: nearly all, in most tenants.
+            if shadow.remembers(resource) or self._is_shadowed(resource):
+                shadow.see(now, self._sight(resource))
 
     def on_rewind(self) -> None:
         """What is known is of another past."""
@@ -149,6 +154,10 @@ class Shadows:
         phase = self._phase(entry) if mode in {Mode.OBSERVE, Mode.CONDEMN} else Phase.OTHER
         who = self._who(entry) if phase is Phase.NEEDED else ""
         return Sight(resource, entry.rule, mode.value if mode else "", phase, who)
+
+    def _is_shadowed(self, resource: Resource) -> bool:
+        entry = self._index.entry(resource)
+        return entry is not None and self._mode(entry) in {Mode.OBSERVE, Mode.CONDEMN}
 
     def _mode(self, entry: Entry) -> Mode | None:
         return self._index.policy.of(entry.resource, entry.rule).mode

@@ -17,43 +17,37 @@ covers it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
 import structlog
 
 from leasehold.control_plane.attempt import Sweep, recorded
-from leasehold.control_plane.calling import Calls
-from leasehold.control_plane.core.backlog import backoff_ceiling
+from leasehold.control_plane.calling import NEEDED_SECONDS, Calls
+from leasehold.control_plane.concluding import Conclusions
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import Step, Sweeping
 from leasehold.control_plane.crew import Again, At, Done, Outcome
-from leasehold.control_plane.graves import Graves
 from leasehold.control_plane.handover import Handover
 from leasehold.control_plane.leadership import Leadership
-from leasehold.control_plane.lives import Lives
 from leasehold.control_plane.metrics import Metrics
-from leasehold.control_plane.owners.outcome import Answer, Verdict
+from leasehold.control_plane.owners.outcome import Verdict
 from leasehold.control_plane.owners.register import Owners
 from leasehold.control_plane.owners.verifier import Verifier
 from leasehold.control_plane.returning import Returns
 from leasehold.control_plane.ticking import written_now
-from leasehold.control_plane.writing import Refused, delete_guarded, put_guarded
+from leasehold.control_plane.writing import Refused, put_guarded
 from leasehold.protocol import transactions
-from leasehold.protocol.errors import LeaseNotFound
 from leasehold.protocol.keyspace import Keyspace
-from leasehold.protocol.names import Holder, Instant, Resource, Revision
+from leasehold.protocol.names import Instant, Resource, Revision
 from leasehold.protocol.ports import Clock, Store
 from leasehold.protocol.records import (
-    GraveRecord,
     ResourceRecord,
     SweepRecord,
     SweepState,
     Unreadable,
     decode,
 )
-from leasehold.protocol.rules import Retries
 from leasehold.protocol.store import Get, KeyValue, Txn
 from leasehold.protocol.transactions import Authority
 
@@ -62,9 +56,6 @@ CLOSED_SECONDS = 30.0
 everything anew, so this only bounds a mistake."""
 TURN_SECONDS, LATER_TURN_SECONDS = 0.5, 60.0
 """How often a member of a cycle looks whether those before it are gone; and when one of them is in quarantine."""
-NEEDED_SECONDS = 0.5
-"""Belief that must be left for a call to begin."""
-_GONE = frozenset({Verdict.GONE, Verdict.ABSENT, Verdict.REPLACED})
 log = structlog.get_logger()
 
 
@@ -79,23 +70,20 @@ class Sweeper:
         clock: Clock,
         leadership: Leadership,
         owners: Owners,
-        graves: Graves,
         metrics: Metrics,
         verifier: Verifier,
         handover: Handover,
-        lives: Lives,
+        calls: Calls,
+        conclusions: Conclusions,
         *,
         deadline: float,
-        jitter: Callable[[], float],
         opens: Callable[[Resource], Instant | None],
     ) -> None:
         self._store, self._keys, self._index, self._clock = store, keys, index, clock
-        self._leadership, self._owners, self._graves, self._metrics = leadership, owners, graves, metrics
+        self._leadership, self._owners, self._metrics = leadership, owners, metrics
         self._verifier, self._handover, self._opens = verifier, handover, opens
         self._returns = Returns(store, keys, index, deadline=deadline)
-        self._deadline, self._jitter, self._lives = deadline, jitter, lives
-        self._calls = Calls(clock, leadership, owners, metrics, lives)
-        self._refusals: dict[Resource, int] = {}
+        self._deadline, self._calls, self._conclusions = deadline, calls, conclusions
 
     def on_leadership(self) -> None:
         """Belief grew or ended, or shards are being left."""
@@ -103,21 +91,17 @@ class Sweeper:
 
     def patience(self, resource: Resource) -> float:
         """How long a resource that its owner refused to delete is left alone before it is condemned again."""
-        refusals = self._refusals.get(resource, 0)
-        retries = self._retries(resource.owner)
-        return backoff_ceiling(refusals, retries.first, retries.longest) * self._jitter() if refusals else 0.0
+        return self._conclusions.patience(resource)
 
     def forget_gone(self) -> None:
-        """Refusals are remembered only of resources that still exist."""
-        self._refusals = {
-            resource: count for resource, count in self._refusals.items() if self._index.entry(resource) is not None
-        }
+        """Nothing is remembered of resources that do not exist any more."""
+        self._conclusions.forget_gone()
 
     async def sweep(self, resource: Resource) -> Outcome:
         """Take the next step for a resource that has a sweep."""
         if self._index.step_of(resource) is not Step.SWEEP:
             return Done()
-        entry, retries = self._index.entry(resource), self._retries(resource.owner)
+        entry, retries = self._index.entry(resource), self._owners.retries(resource.owner)
         handed = self._handover.take(resource, entry.sweep if entry is not None else Revision(0))
         if handed is not None:
             sweep = Sweep(resource, handed.revision, handed.sweep, resource.owner, retries, handed.record.trace)
@@ -143,10 +127,6 @@ class Sweeper:
         sweep, record = (found.items[0] if found.items else None for found in result.results)  # type: ignore[union-attr]
         return sweep, record
 
-    def _retries(self, owner: str) -> Retries:
-        office = self._owners.get(owner)
-        return office.owner.retries if office is not None else Retries()
-
     # --- before the call ----------------------------------------------------------------------------------------
 
     async def _next(self, sweep: Sweep, record: ResourceRecord | None) -> Outcome:
@@ -161,8 +141,8 @@ class Sweeper:
         if record is None or standing is None or not standing.may_sweep:
             why = standing.why if standing and standing.why else "the rule does not permit sweeping any more"
             if first:
-                return await self._abort(sweep, by, "not-permitted", why)
-            return await self._hold_back(sweep, by, "not-permitted", why)
+                return await self._conclusions.abort(sweep, by, "not-permitted", why)
+            return await self._conclusions.hold_back(sweep, by, "not-permitted", why)
         if self._leadership.cut_off(sweep.resource) - self._now() < NEEDED_SECONDS:
             return At(Instant(self._now() + NEEDED_SECONDS))
         return await self._send(sweep, by, record)
@@ -190,17 +170,10 @@ class Sweeper:
         if isinstance(written, Refused):
             self._metrics.refused.labels("send").inc()
             return Again()  # read anew: a beacon that is back aborts, a lost fence ends it
-        sent = replace(sweep, revision=written.revision, record=attempt)
-        log.info(
-            "sweep_sent", **sent.about, holders=list(attempt.holders), read_at=attempt.revision,
-            tombstone=attempt.tombstone_revision, epoch=attempt.epoch, fence=by.fence,
-        )  # fmt: skip
-        began = self._now()
+        sent, began = replace(sweep, revision=written.revision, record=attempt), self._now()
+        log.info("sweep_sent", **sent.evidence)
         answer = await self._calls.sweep(sent)
-        outcome = await self._conclude(sent, record, answer)
-        if isinstance(outcome, Done) and answer.verdict in _GONE:
-            self._lives.swept(sent, answer.verdict, self._now() - began)
-        return outcome
+        return await self._conclusions.conclude(sent, record, answer, began)
 
     async def _before_the_first(self, sweep: Sweep, by: Authority) -> tuple[Outcome | None, Revision]:
         """What keeps the first attempt from being sent, if something does; and when we looked, if we had to."""
@@ -212,133 +185,22 @@ class Sweeper:
             return None, looked
         if answer.verdict is Verdict.IN_USE:
             self._metrics.vetoed.labels(sweep.owner, "send").inc()
-            return await self._abort(sweep, by, "in-use", answer.detail), looked
+            return await self._conclusions.abort(sweep, by, "in-use", answer.detail), looked
         if answer.verdict is not Verdict.NOT_IN_USE:
             # Rather than stay prepared for nobody knows how long: then nobody could hold it. Before the next prepare
             # the owner is asked again, and while it cannot tell, everything stays as it is.
-            return await self._abort(sweep, by, "unverified", answer.detail), looked
+            return await self._conclusions.abort(sweep, by, "unverified", answer.detail), looked
         return await self._still_unheld(sweep, by)  # asking took time
 
     async def _still_unheld(self, sweep: Sweep, by: Authority) -> tuple[Outcome | None, Revision]:
         returned, looked = await self._returns.look(sweep.record)
         if returned:
-            return await self._abort(sweep, by, "held", returned), looked
+            return await self._conclusions.abort(sweep, by, "held", returned), looked
         # Whoever is to be found alive needs the time to come back after a gap, as before a prepare.
         opens = self._opens(sweep.resource)
         if opens is None or opens > self._now():
             return At(Instant(min(opens or float("inf"), self._now() + CLOSED_SECONDS))), looked
         return None, looked
-
-    # --- after the call -----------------------------------------------------------------------------------------
-
-    async def _conclude(self, sweep: Sweep, record: ResourceRecord, answer: Answer) -> Outcome:
-        by = self._leadership.authority(sweep.resource, self._index.armed)
-        if by is None:
-            # Whoever acts for the shard next repeats attempt n; the owner's precondition makes that harmless. Perhaps
-            # it is us, and belief only lapsed for a moment.
-            return Again()
-        verdict, detail = answer.verdict, answer.detail
-        if verdict is Verdict.ABSENT and self._owners.is_suspect(sweep.owner):
-            log.error("owner_suspect", owner=sweep.owner, resource=str(sweep.resource))
-            return await self._later(sweep, by, answer)
-        if verdict in _GONE:
-            return await self._finish(sweep, by, record, answer)
-        if verdict is Verdict.REFUSED:
-            return await self._refused(sweep, by, answer)
-        if verdict in {Verdict.MISCONFIGURED, Verdict.UNVERIFIABLE}:
-            if verdict is Verdict.MISCONFIGURED:
-                self._metrics.misconfigured.labels(sweep.owner).inc()
-                log.error("owner_misconfigured", owner=sweep.owner, detail=detail, alert=True)
-            return await self._hold_back(sweep, by, verdict, detail)
-        if sweep.spent:
-            return await self._hold_back(sweep, by, "budget", detail)
-        return await self._later(sweep, by, answer)
-
-    async def _finish(self, sweep: Sweep, by: Authority, record: ResourceRecord, answer: Answer) -> Outcome:
-        outcome = "gone" if answer.verdict is Verdict.ABSENT else answer.verdict.value
-        grave = GraveRecord(sweep.record.incarnation, f"{outcome}: {answer.detail}", written_now())
-        lease = await self._graves.lease()
-        txn = transactions.finish(self._keys, by, sweep.resource, sweep.revision, record, grave, lease)
-        try:
-            if not await delete_guarded(self._store, txn, self._keys.sweep(sweep.resource), deadline=self._deadline):
-                self._metrics.refused.labels("finish").inc()
-                return Again()
-        except LeaseNotFound:
-            self._graves.lease_lost()
-            return Again()
-        self._refusals.pop(sweep.resource, None)
-        self._count_late_returns(sweep)
-        self._metrics.swept.labels(sweep.owner, outcome).inc()
-        log.info("swept", **sweep.about, outcome=outcome, detail=answer.detail, fence=by.fence)
-        return Done()
-
-    def _count_late_returns(self, sweep: Sweep) -> None:
-        known = ((name, self._index.holder(Holder(name))) for name in sweep.record.holders)
-        late = [name for name, holder in known if holder is not None and holder.beacon]
-        if late:
-            self._metrics.late_returns.inc(len(late))
-            log.warning("late_return", **sweep.about, holders=late)
-
-    async def _refused(self, sweep: Sweep, by: Authority, answer: Answer) -> Outcome:
-        refusals = self._refusals[sweep.resource] = self._refusals.get(sweep.resource, 0) + 1
-        if refusals >= sweep.retries.refusals:
-            return await self._hold_back(sweep, by, Verdict.REFUSED, answer.detail)
-        if sweep.record.attempt > 1:
-            # Perhaps refused *because* an earlier delete is being carried out. Aborting would let somebody hold it.
-            return await self._later(sweep, by, answer)
-        return await self._abort(sweep, by, Verdict.REFUSED, answer.detail)
-
-    async def _abort(self, sweep: Sweep, by: Authority, reason: str, detail: str) -> Outcome:
-        unsent = await self._unsent(sweep)
-        txn = transactions.abort(self._keys, by, sweep.resource, sweep.revision, unsent)
-        if not await delete_guarded(self._store, txn, self._keys.sweep(sweep.resource), deadline=self._deadline):
-            self._metrics.refused.labels("abort").inc()
-            return Again()
-        self._metrics.aborted.labels(sweep.owner, reason).inc()
-        log.info("sweep_aborted", **sweep.about, reason=reason, detail=detail, fence=by.fence)
-        return Done()
-
-    async def _unsent(self, sweep: Sweep) -> dict[Resource, Revision]:
-        """The other members of its cycle of which nothing has been sent: what stays may need them."""
-        found = {}
-        for member in transactions.resources(sweep.record.cycle):
-            item = None if member == sweep.resource else await self._store.get(
-                self._keys.sweep(member), deadline=self._deadline
-            )  # fmt: skip
-            if item is None:
-                continue
-            with suppress(Unreadable):  # nobody sends what nobody can read
-                other = decode(SweepRecord, item.value)
-                if other.attempt == 0 and other.cycle == sweep.record.cycle:
-                    found[member] = item.mod_revision
-        return found
-
-    async def _later(self, sweep: Sweep, by: Authority, answer: Answer) -> Outcome:
-        noted = await self._note(sweep, by, SweepState.SENT, answer.verdict, answer.detail)
-        log.info("sweep_waits", **sweep.about, verdict=answer.verdict, detail=answer.detail)
-        if not noted:
-            return Again()
-        wait = sweep.retry * self._jitter() if answer.retry_after is None else answer.retry_after
-        return At(Instant(self._now() + wait))
-
-    async def _hold_back(self, sweep: Sweep, by: Authority, reason: str, detail: str) -> Outcome:
-        """Quarantine: visible, and tried again slowly for ever."""
-        known = sweep.record.outcome == f"{reason}: {detail}"  # a slow retry that ended like the last one
-        noted = known and sweep.record.state is SweepState.QUARANTINED
-        if not noted and not await self._note(sweep, by, SweepState.QUARANTINED, reason, detail):
-            return Again()
-        if not known:
-            self._metrics.quarantined.labels(sweep.owner, reason).inc()
-            log.warning("quarantined", **sweep.about, reason=reason, detail=detail, fence=by.fence)
-        return At(Instant(self._now() + sweep.retries.slow * (0.5 + self._jitter() / 2)))
-
-    async def _note(self, sweep: Sweep, by: Authority, state: SweepState, reason: str, detail: str) -> bool:
-        noted = msgspec.structs.replace(sweep.record, state=state, outcome=f"{reason}: {detail}", since=written_now())
-        txn = transactions.note(self._keys, by, sweep.resource, sweep.revision, noted)
-        written = await put_guarded(self._store, txn, deadline=self._deadline)
-        if isinstance(written, Refused):
-            self._metrics.refused.labels("note").inc()
-        return not isinstance(written, Refused)
 
     def _now(self) -> Instant:
         return Instant(self._clock.now())

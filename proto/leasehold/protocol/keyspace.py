@@ -123,6 +123,7 @@ def _path(resource: Resource) -> bytes:
     return b"%s/%s/%s" % (_encode(resource.owner), _encode(resource.type), _encode.__wrapped__(resource.id))
 
 
+@lru_cache(maxsize=16384)  # whoever works on a resource asks for it several times
 def shard_of(resource: Resource, shards: int) -> int:
     """Which of a tenant's ``shards`` a resource belongs to: CRC-32 of its path as it stands in keys, modulo.
 

@@ -328,6 +328,26 @@ def prepare(
     return Txn(compares, (Put(keys.sweep(resource), encode(sweep)),))
 
 
+def prepare_and_send(
+    keys: Keyspace,
+    by: Authority,
+    facts: Unheld,
+    tombstone: Revision,
+    epoch: EpochFound,
+    sweep: SweepRecord,
+    haste: Revision = Revision(0),
+) -> Txn:
+    """*prepare* and the first *send* as one, for a call that is made at once: IF all that *prepare* compares, which is
+    all that the send of what was prepared that instant would THEN put sweep ``sent(1)``, before any byte leaves.
+
+    Not for members of a cycle, which are sent one by one. Raises ``ValueError`` for these, and for another attempt.
+    After ``Uncertain`` read the sweep back.
+    """
+    if sweep.cycle or sweep.attempt != 1 or tuple(sweep.holders) != facts.holders:
+        raise ValueError(f"{facts.resource}: expected a first attempt outside of cycles, against all who held it")
+    return prepare(keys, by, facts, tombstone, epoch, sweep, haste)
+
+
 def send(
     keys: Keyspace,
     by: Authority,

@@ -22,7 +22,7 @@ FIRST, SECOND = "first", "second"
 class Leaders(OneResource):
     title = "two control planes: a fence is lost, and DELETEs and transactions of before arrive late"
     leaders = (FIRST, SECOND)
-    late = frozenset({"condemn", "prepare", "send", "note", "abort", "finish", "revive"})
+    late = frozenset({"condemn", "prepare", "prepare and send", "send", "note", "abort", "finish", "revive"})
     refuses = True
 
     def __init__(self) -> None:

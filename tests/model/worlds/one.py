@@ -20,7 +20,7 @@ UNSEEN = (Family.EPOCH_LEASES, Family.GRAVES, Family.NOTICES, Family.REFS)
 
 class OneResource(Collector):
     title = "one resource"
-    late = frozenset({"condemn", "prepare"})
+    late = frozenset({"condemn", "prepare", "prepare and send"})
     leaders = ("leader",)
     families: tuple[Family, ...] = FAMILIES
     besides: tuple[bytes, ...] = ()
@@ -82,7 +82,7 @@ class Crowd(Careless):
 
     title = "one resource: more holders than a transaction can compare"
     careless = refuses = False
-    late = frozenset({"condemn", "prepare", "send"})
+    late = frozenset({"condemn", "prepare", "prepare and send", "send"})
 
     def __init__(self) -> None:
         OneResource.__init__(self, {"creates": 1, "attaches": 1})
@@ -104,7 +104,7 @@ class Crowd(Careless):
 
 class Repeated(OneResource):
     title = "one resource: what the control plane writes arrives late and twice, the owner refuses"
-    late = frozenset({"prepare", "send", "note", "abort", "finish"})
+    late = frozenset({"prepare", "prepare and send", "send", "note", "abort", "finish"})
     repeats = refuses = True
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.records import ArmedRecord, PinRecord, ShardRecord, encode
+from tests.model.collector import PREPARES
 from tests.model.etcd import Keys
 from tests.model.holders import Landed
 from tests.model.names import ARMED, ARMED_VALUE, BOOT, EPOCH, KEYS, ROSTER, SHARD, A, B, X, hold, record
@@ -21,7 +22,7 @@ def _of_one(write: Any) -> Any:
 
 class Operator(OneResource):
     title = "the brake, pins and restores, beside decisions that arrive late"
-    late = frozenset({"condemn", "prepare", "send"})
+    late = frozenset({"condemn", "prepare", "prepare and send", "send"})
     families = (*FAMILIES, Family.PINS)
     besides = (KEYS.hold(X, tx.PINNED),)
 
@@ -56,7 +57,7 @@ class Operator(OneResource):
             yield from self.send("the operator: unpin", state, Flight("unpin", X, (), (), "operator"))
 
     def land(self, state: State, flight: Flight, others: tuple[Flight, ...]) -> State | None:
-        void = {"trip": {"condemn", "prepare", "send"}, "restore": {"prepare"}, "unpin": {"prepare"}}.get(
+        void = {"trip": {"condemn", *PREPARES, "send"}, "restore": {*PREPARES}, "unpin": {*PREPARES}}.get(
             flight.name, ()
         )
         doubted = tuple(one._replace(doubted=True) if one.name in void else one for one in others)
@@ -122,7 +123,7 @@ class Pins(Operator):
 class LostKeys(Operator):
     title = "keys of etcd are lost, one at a time, beside decisions that arrive late"
     careless = True
-    late = frozenset({"condemn", "prepare", "send", "revive"})
+    late = frozenset({"condemn", "prepare", "prepare and send", "send", "revive"})
 
     def __init__(self) -> None:
         OneResource.__init__(self, {"losses": 1})
@@ -141,10 +142,11 @@ class LostKeys(Operator):
                     yield f"{called} is lost", self.moved(state, self.put(state.keys, key, None), scene)
 
     def beside(self, flight: Flight, state: State) -> tuple[Flight, ...] | None:
-        """What was decided stays on its way beside what is decided later."""
+        """What was decided stays on its way beside what is decided later, if that is another step."""
         if flight in state.flying:
             return None
-        return tuple(one for one in state.flying if one.name != flight.name or one.name == "DELETE")
+        same = PREPARES if flight.name in PREPARES else (flight.name,)
+        return tuple(one for one in state.flying if one.name not in same or one.name == "DELETE")
 
     def over(self, state: State) -> bool:
         return super().over(state) or not self.may(state.scene, "losses")  # what is lost keeps it for ever: S4

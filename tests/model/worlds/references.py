@@ -48,7 +48,7 @@ UNSEEN = (Family.EPOCH_LEASES, Family.GRAVES, Family.NOTICES)
 
 class Referring(Collector):
     title = "a resource that another comes to need"
-    late = frozenset({"condemn", "prepare"})
+    late = frozenset({"condemn", "prepare", "prepare and send"})
     refers: ClassVar[dict[Resource, tuple[Resource, ...]]] = {Z: (Y,)}
     ids: tuple[Resource, ...] = (Y, Z)
 

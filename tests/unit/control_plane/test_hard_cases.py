@@ -28,12 +28,13 @@ from tests.fakes.etcd import FakeEtcd
 from tests.fakes.etcd_store import FakeStore
 from tests.unit.control_plane.stage import GRACE, Stage, abandoned, rule_set
 from tests.unit.control_plane.standing_clock import StandingClock
-from tests.unit.control_plane.world import blob, eventually, metric, state
+from tests.unit.control_plane.world import blob, calling, eventually, metric, state
 
 
 async def prepared(stage: Stage, plane: ControlPlane, name: str) -> None:
     """Abandoned and prepared; nothing is sent while this plane leads."""
     plane.collector.crews[Step.SWEEP]._room = lambda *_: False
+    plane.calls.place = lambda _: None  # type: ignore[method-assign]
     await abandoned(stage, name)
     await eventually("it is in its grace", lambda: state(plane, name) is State.IN_GRACE)
     await stage.clock.advance(GRACE + 0.5)
@@ -175,7 +176,7 @@ async def test_a_leader_that_was_stopped_past_its_lease_calls_nobody(
     plane = await stage.leading(rule_set(stage), client=client)
     await abandoned(stage, "x")
     await stage.clock.advance_until("it was about to send", lambda: stopped, within=10 * GRACE)
-    await eventually("it gave up", lambda: not list(plane.collector.crews[Step.SWEEP].in_hand()))
+    await eventually("it gave up", lambda: not calling(plane))
     assert called == []
 
 

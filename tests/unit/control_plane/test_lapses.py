@@ -12,7 +12,7 @@ from leasehold.control_plane.collector import Collector
 from leasehold.control_plane.core.lifecycle import Step
 from leasehold.control_plane.membership import Membership
 from tests.unit.control_plane.stage import GRACE, Stage, abandoned, rule_set
-from tests.unit.control_plane.world import blob, eventually, state
+from tests.unit.control_plane.world import blob, calling, eventually, state
 
 
 class Lapse:
@@ -58,7 +58,7 @@ async def test_a_delete_that_ends_while_belief_lapses_is_concluded_when_it_is_ba
         await stage.clock.advance(0.25)
         if lapse.on:
             break
-    await eventually("the call is over", lambda: not list(plane.collector.crews[Step.SWEEP].in_hand()))
+    await eventually("the call is over", lambda: not calling(plane))
     assert plane.index.step_of(blob("x")) is Step.SWEEP
     lapse.on, stage.owner.before_delete = False, None
     assert await _until_swept(stage, plane, within=20), "long before the next scan"

@@ -285,7 +285,7 @@ async def test_a_shard_is_kept_until_what_is_under_way_has_ended(stage: Stage) -
             break
     assert not stage.owner.things
     assert len(stage.owner.deletes(name)) == 3
-    assert (_swept(first), _swept(second)) == (0, 1)
+    await eventually("it is over", lambda: (_swept(first), _swept(second)) == (0, 1))
 
 
 async def test_a_call_that_does_not_end_is_cut_off_before_its_shard_is_given_up(

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.config import Config, HttpSection
-from leasehold.control_plane.core.lifecycle import State
+from leasehold.control_plane.core.lifecycle import State, Step
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.etcd.config import EtcdConfig
@@ -322,6 +322,11 @@ async def eventually(what: str, look: Callable[[], Any], within: float = 20.0) -
             return found
         assert time.monotonic() < deadline, f"not within {within} s: {what}"
         await asyncio.sleep(0.02)
+
+
+def calling(plane: ControlPlane) -> bool:
+    """Whether anybody is at work on a sweep, be it who prepared it."""
+    return any(list(plane.collector.crews[step].in_hand()) for step in (Step.PREPARE, Step.SWEEP))
 
 
 def metric(plane: ControlPlane, name: str, **labels: str) -> float:

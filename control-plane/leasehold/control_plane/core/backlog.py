@@ -155,8 +155,8 @@ class Backlog(Generic[T]):
 
     def oldest_age(self, now: Instant) -> float:
         """Seconds since the oldest item was first offered; 0 when empty."""
-        # They stand in the order in which they were first offered: no need to look at all of them.
-        return next((now - entry.since for entry in self._items.values()), 0.0)
+        oldest = next(iter(self._items.values()), None)  # they stand in the order in which they were offered
+        return max(0.0, now - oldest.since) if oldest is not None else 0.0
 
     def failures(self, item: T) -> int:
         found = self._items.get(item)
@@ -165,6 +165,10 @@ class Backlog(Generic[T]):
     def lanes(self) -> Iterator[tuple[str, int]]:
         """How many items each lane has."""
         return iter([*self._sizes.items()])
+
+    def waiting(self) -> Iterator[tuple[str, int]]:
+        """How many of them nobody has in hand."""
+        return ((lane, count - self._in_hand.get(lane, 0)) for lane, count in self.lanes())
 
     # --- parts --------------------------------------------------------------------------------------------------
 

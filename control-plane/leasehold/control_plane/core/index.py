@@ -91,6 +91,8 @@ class Index:
         self.controls: dict[str, tuple[Revision, msgspec.Struct | None]] = {}
         """Of ``control/``, what is only told: each with what it says, if it can be read."""
         self.cluster: tuple[Revision, ClusterRecord | None] = (ABSENT, None)
+        self.shard_count: int | None = None
+        """Into how many parts the tenant's resources fall; ``None``: nobody knows, so nobody may act on any."""
         self.shards: dict[int, ShardEntry] = {}
         self.replicas: dict[str, Revision] = {}
         """Control planes that are alive, each with the revision of its key."""
@@ -243,12 +245,6 @@ class Index:
     def canary(self) -> CanaryRecord | None:
         record = self.controls.get("canary", (ABSENT, None))[1]
         return record if isinstance(record, CanaryRecord) else None
-
-    @property
-    def shard_count(self) -> int | None:
-        """Into how many parts the tenant's resources fall; ``None``: nobody knows, so nobody may act on any."""
-        record = self.cluster[1]
-        return record.shards if record is not None and not self.foreign else None
 
     @property
     def foreign(self) -> str:
@@ -534,7 +530,9 @@ class Index:
             self.armed, self.armed_by = revision, self._read(ArmedRecord, item) if there else None
             return True
         if key.parts[0] == "cluster" and item.mod_revision > self.cluster[0]:
-            self.cluster = (revision, self._read(ClusterRecord, item) if there else None)
+            record = self._read(ClusterRecord, item) if there else None
+            self.cluster = (revision, record)
+            self.shard_count = record.shards if record is not None and not self.foreign else None
             self.placing_changed = True
             return True
         kind = _TOLD.get(key.parts[0])

@@ -110,6 +110,10 @@ class Shadow:
             if not known.ripe:
                 known.since = now
 
+    def remembers(self, resource: Resource) -> bool:
+        """Whether anything is remembered of it."""
+        return resource in self._watched or resource in self._inherited
+
     def known(self) -> set[Resource]:
         """All that anything is remembered of."""
         return {*self._watched, *self._inherited}

@@ -11,7 +11,7 @@ from leasehold.control_plane.owners.guard import OwnerGuard
 from leasehold.control_plane.owners.outcome import Answer, Fetched
 from leasehold.protocol.names import Instant, Resource
 from leasehold.protocol.ports import Clock
-from leasehold.protocol.rules import NoticeCall, Owner, VerifyCall
+from leasehold.protocol.rules import NoticeCall, Owner, Retries, VerifyCall
 
 
 class Deleter(Protocol):
@@ -104,6 +104,11 @@ class Owners:
         offices = (self._offices[name] for name in asked if name in self._offices)
         instants = (office.guard.reopens_at(now) for office in offices)
         return min((instant for instant in instants if instant is not None), default=None)
+
+    def retries(self, name: str) -> Retries:
+        """How often, and how patiently, its deletes are tried again."""
+        owner = self._policy.owner(name)
+        return owner.retries if owner is not None else Retries()
 
     def is_suspect(self, name: str) -> bool:
         office = self._offices.get(name)

@@ -203,3 +203,25 @@ def test_a_budget_of_time_is_a_number_of_attempts(seconds: float, first: float, 
     assert attempts_within(seconds, first, longest) == attempts
     waits = [backoff_ceiling(n, first, longest) / 2 for n in range(1, attempts)]
     assert sum(waits) >= seconds > sum(waits[:-1]) or attempts == 1
+
+
+def test_what_is_in_hand_does_not_wait() -> None:
+    backlog: Backlog[str] = Backlog()
+    for item in ("a", "b", "c"):
+        backlog.offer(item, "lane", Instant(0))
+    assert backlog.take(Instant(1), lambda *_: True) == "a"
+    assert dict(backlog.lanes()) == {"lane": 3}
+    assert dict(backlog.waiting()) == {"lane": 2}
+
+
+def test_the_oldest_is_the_one_offered_first_however_often_it_failed() -> None:
+    backlog: Backlog[str] = Backlog()
+    backlog.offer("a", "lane", Instant(0))
+    backlog.offer("b", "lane", Instant(5))
+    assert backlog.take(Instant(6), lambda *_: True) == "a"
+    backlog.failed("a", Instant(6), 1.0)
+    assert backlog.oldest_age(Instant(10)) == 10
+    assert backlog.take(Instant(10), lambda *_: True) == "b"
+    backlog.done("b", Instant(10))
+    backlog.retain(lambda item: item != "a")
+    assert backlog.oldest_age(Instant(10)) == 0
