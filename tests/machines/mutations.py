@@ -28,7 +28,6 @@ def without(name: str, *families: str, also: Callable[[Compare], bool] = lambda 
 
 
 MUTATIONS: dict[str, Mutation] = {
-    "condemn what is pinned": without("condemn", "pins"),
     "condemn without looking for beacons and newer holds": without("condemn", "beacons", "holds"),
     "send without beacons and roster": without("send", "beacons", "roster"),
 }
