@@ -133,6 +133,20 @@ def test_no_label_is_an_id() -> None:
     }  # fmt: skip
 
 
+TESTS = Path(__file__).parents[1]
+NOT_OF_THEIR_CHANGES = {"test_declarations.py", "cases.py"}
+
+
+def test_every_metric_is_looked_at_by_a_test_of_what_changes_it() -> None:
+    """No proof that it does, but nobody forgets one."""
+    sources = "\n".join(path.read_text() for path in TESTS.rglob("*.py") if path.name not in NOT_OF_THEIR_CHANGES)
+    looked_at = set(re.findall(r"[a-z_]+", sources))
+    for one in EVERY.values():
+        bare = one.name.removeprefix("leasehold_sidecar_") if one in sidecar.EVERY else one.name
+        names = {*one.samples(), bare, f"{bare}_count"}
+        assert names & looked_at, f"{one.name}: no test looks at it"
+
+
 # --- page, alerts, dashboards -------------------------------------------------------------------------------------
 
 

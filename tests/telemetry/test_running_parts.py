@@ -107,7 +107,11 @@ async def test_what_both_parts_export_is_declared_and_follows_a_life_from_creati
     assert value(along, "leasehold_sidecar_build_info") == 1
     assert value(along, "leasehold_sidecar_journal_bytes") > 0
     assert 0 < value(along, "leasehold_sidecar_lease_belief_seconds", kind="process") <= 3
-    assert value(along, "process_resident_memory_bytes") > 1e6
+    for text in (held, along):
+        assert value(text, "process_virtual_memory_bytes") > value(text, "process_resident_memory_bytes") > 1e6
+        assert 0 < value(text, "process_open_fds") < value(text, "process_max_fds")
+        assert value(text, "process_start_time_seconds") > 1.6e9
+        assert value(text, "process_cpu_seconds_total") > 0
 
     assert value(held, "leasehold_orphaned_resources") == 0
     assert value(held, "leasehold_shards_held") == value(held, "leasehold_shards") == 64

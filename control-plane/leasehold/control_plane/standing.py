@@ -73,12 +73,11 @@ class Standing:
 
     def show(self, metrics: Metrics) -> None:
         """Everything of it that is a number."""
-        vigil, rations = self._brake.vigil, self._rations
-        window = vigil.window
+        window, rations = self._brake.vigil.window, self._rations
         for declared, read in (
             (told.WINDOW_HOLDERS, lambda: window.holders),
             (told.WINDOW_CARRIED, lambda: window.carried),
-            (told.WINDOW_LIVE, vigil.live),
+            (told.WINDOW_LIVE, lambda: noted.live if (noted := self._index.window) is not None else 0),
             (told.WINDOW_LOST, lambda: window.losses),
             (told.VERSION_GATE, lambda: bool(self._index.foreign)),
             (told.CLUSTER_DISTRUSTED, lambda: bool(self._brake.distrust)),

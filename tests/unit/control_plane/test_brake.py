@@ -53,7 +53,10 @@ async def test_it_trips_at_one_more_than_the_count_and_not_before(stage: Stage) 
     await eventually("all are known", lambda: len(plane.index) == 26)
     await stage.hand.vanish(a)
     await eventually("five are missed", lambda: plane.brake.vigil.window.carried == 5)
+    assert metric(plane, "leasehold_window_carried_resources") == 5
+    assert metric(plane, "leasehold_window_holders") == 1
     await stays_armed(stage, plane)
+    await eventually("it is noted", lambda: metric(plane, "leasehold_window_live_resources") == 26)
     await stage.hand.vanish(b)
     found = await eventually("it is tripped", lambda: tripped(stage))
     assert (found.cause, found.holders, found.resources, found.live) == (Cause.VANISHED, 2, 6, 26)

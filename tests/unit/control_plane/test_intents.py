@@ -172,6 +172,7 @@ async def test_without_a_lookup_it_is_a_suspect_until_one_is_offered(stage: Stag
     assert plane.status()["intents"] == {"count": 1, "suspects": {"count": 0, "reasons": {}, "first": []}}
     await stage.clock.advance(8)
     await eventually("it is a suspect", lambda: metric(plane, "leasehold_suspects", reason="no-lookup") == 1)
+    assert metric(plane, "leasehold_intents") == 1
     await _apply(stage, asking_rules(stage.owner))
     await stage.clock.advance(3)
     await eventually("it is recorded", lambda: plane.index.entry(blob("x")))

@@ -86,6 +86,8 @@ async def test_what_is_ours_and_unknown_is_recorded_by_the_second_scan_and_only_
     assert await stage.hand.count(Family.RESOURCES) == 1
     await shop.scans(plane, 2)
     await eventually("it is recorded", lambda: state(plane, "orphan") is State.OBSERVE_ONLY)
+    assert metric(plane, "leasehold_inventory_orphans_total", **PLACE) == 1
+    assert metric(plane, "leasehold_owner_questions_total", owner="store", answer="there") >= 2
     found = await stage.hand.get(stage.hand.keys.record(blob("orphan")))
     assert found is not None
     assert decode(ResourceRecord, found.value).rule == RULE

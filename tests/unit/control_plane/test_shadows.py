@@ -52,6 +52,8 @@ async def test_what_would_have_been_deleted_is_told_and_how_often_that_was_wrong
     assert (example.resource, example.who) == ("store/blob/late", b)
     assert metric(plane, "leasehold_shadow_would_delete", rule="make") == 3
     assert metric(plane, "leasehold_shadow_wrong", rule="make") == 1
+    assert metric(plane, "leasehold_shadow_by_app", rule="make") == 1
+    assert metric(plane, "leasehold_shadow_unheld", rule="make") == 1
     assert await stage.hand.count(Family.SWEEPS) == 0
     assert len(stage.owner.things) == 3
     assert (await stage.hand.count(Family.TOMBSTONES) > 0) is (mode == "condemn")

@@ -229,6 +229,7 @@ async def test_a_shard_that_is_gained_warms_up_and_those_that_stay_do_not(
     await second.stop()
     await eventually("the first has all", lambda: has_all(first))
     now = stage.clock.now()
+    assert metric(first, "leasehold_shards_warming_up") == len(gained)
     assert all(first.brake.opens(n) <= now for n in kept)
     assert all(first.brake.opens(n) == now + 30 for n in gained)
     ours, theirs = names_of("one", "one", "two") + names_of("two", "one", "two")
@@ -337,6 +338,7 @@ async def test_a_replica_that_sees_etcd_rewound_disarms_even_if_others_found_the
     other = next(plane for plane in pair if not plane.leadership.leading)
     assert await stage.hand.get(stage.keys.armed) is not None
     other.collector.on_rewind("etcd went back")
+    assert metric(other, "leasehold_rewinds_total") == 1
     other.collector._bell.ring()
     await eventually("disarmed", lambda: _disarmed(stage))
 

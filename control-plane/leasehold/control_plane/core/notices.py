@@ -74,6 +74,7 @@ class Notices:
         self._seen: dict[Resource, Notice] = {}
         self._due: dict[Resource, Due] = {}
         self._fresh: dict[Resource, Due | None] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     def put(self, resource: Resource, notice: Notice | None) -> None:
         """Take a notice in, or out. ``reconsider`` follows."""
@@ -108,10 +109,7 @@ class Notices:
         )
         if due is not self._due.get(resource):
             self._fresh[resource] = due
-            if due is None:
-                del self._due[resource]
-            else:
-                self._due[resource] = due
+            self._owe(resource, due)
 
     def due_of(self, resource: Resource) -> Due | None:
         return self._due.get(resource)
@@ -122,9 +120,19 @@ class Notices:
 
     def counts(self) -> Counter[tuple[str, str]]:
         """How much is owed, by owner and kind."""
-        return Counter((resource.owner, due.value) for resource, due in self._due.items())
+        return Counter(self._counts)
 
     def take_fresh(self) -> dict[Resource, Due | None]:
         """What became owed since the last call, or (``None``) is not any more."""
         fresh, self._fresh = self._fresh, {}
         return fresh
+
+    def _owe(self, resource: Resource, due: Due | None) -> None:
+        before = self._due.pop(resource, None)
+        if before is not None:
+            self._counts[resource.owner, before.value] -= 1
+            if not self._counts[resource.owner, before.value]:
+                del self._counts[resource.owner, before.value]
+        if due is not None:
+            self._due[resource] = due
+            self._counts[resource.owner, due.value] += 1

@@ -86,9 +86,6 @@ class Ages:
         """The oldest tombstone of all."""
         return min(self._first.values(), default=None)
 
-    def oldest(self) -> dict[State, float]:
-        """Seconds, by stage; 0 where nothing is."""
-        return {
-            stage: self._timeline.age(self._first[stage], self._now) if stage in self._first else 0.0
-            for stage in STAGES
-        }
+    def oldest(self, now: Instant) -> dict[State, float]:
+        """Seconds, by stage; 0 where nothing was."""
+        return {stage: self._timeline.age(self._first[stage], now) if stage in self._first else 0.0 for stage in STAGES}

@@ -16,7 +16,7 @@ from leasehold.control_plane.core.epochs import grace_seconds
 from leasehold.control_plane.core.facts import Entry
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.core.lifecycle import State
-from leasehold.control_plane.metrics import Metrics
+from leasehold.control_plane.metrics import Metrics, Sample
 from leasehold.control_plane.telemetry.ages import STAGES, Ages, Timeline
 from leasehold.control_plane.telemetry.declared import sweeping as told
 from leasehold.protocol.errors import StoreError
@@ -73,12 +73,13 @@ class Census:
         return worked
 
     def show(self, metrics: Metrics) -> None:
-        metrics.view(
-            told.CLEANUP_OLDEST, lambda: [((stage.value,), age) for stage, age in self.last.oldest().items()]
-        )  # fmt: skip
+        metrics.view(told.CLEANUP_OLDEST, self._oldest)
         metrics.spread(told.OVERDUE_AGE, lambda: self.last.overdue)
 
     # --- parts --------------------------------------------------------------------------------------------------
+
+    def _oldest(self) -> list[Sample]:
+        return [((stage.value,), age) for stage, age in self.last.oldest(self._now()).items()]
 
     def _note(self, seen: Revision) -> None:
         if seen < self._seen_last:

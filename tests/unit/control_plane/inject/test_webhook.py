@@ -95,6 +95,7 @@ async def test_every_shape_of_pod_gets_what_the_core_decides_and_is_never_reject
     if name in INJECTED:
         kubernetes_validate.validate(pod, "1.37", strict=True)
         assert pod != review(name)["request"]["object"]
+        assert scene.metrics.registry.get_sample_value("leasehold_admission_seconds_count") == 1
         assert scene.counted("injected") == 1
     else:
         assert pod == review(name)["request"]["object"]

@@ -16,6 +16,8 @@ import pytest
 from leasehold.control_plane.kubernetes import documents
 from leasehold.control_plane.kubernetes.api_server import Access, ApiServer, NotThere
 from leasehold.control_plane.kubernetes.controller import Controller
+from leasehold.control_plane.metrics import Metrics
+from leasehold.control_plane.telemetry.gauges import show_objects
 from leasehold.control_plane.ticking import MonotonicClock
 from leasehold.protocol.configuration import convert
 from leasehold.protocol.etcd.client import EtcdClient
@@ -192,6 +194,9 @@ async def test_a_kind_that_is_not_served_any_more_takes_nothing_along(world: Wor
     async with world.controller(resync=0.1) as controller:
         await until(lambda: len(world.cluster.calls) >= 4)
         assert "could not find the requested resource" in controller.why_not
+        metrics = Metrics()
+        show_objects(metrics, controller)
+        assert metrics.registry.get_sample_value("leasehold_objects_behind") == 1
     assert (await world.documents()).keys() == {"blobs"}
 
 
@@ -339,6 +344,9 @@ async def test_statuses_are_not_written_again_and_again(world: World) -> None:
             await controller.round()
         assert sum(call.startswith("PATCH") for call in world.cluster.calls) == 1
         assert controller.counts() == [(("Owner", "true"), 1)]
+        metrics, told = Metrics(), {"kind": "Owner", "accepted": "true"}
+        show_objects(metrics, controller)
+        assert metrics.registry.get_sample_value("leasehold_objects", told) == 1
 
 
 async def test_a_patch_of_what_is_gone_says_so(world: World) -> None:

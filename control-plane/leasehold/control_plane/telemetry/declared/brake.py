@@ -50,7 +50,7 @@ WINDOW_CARRIED = gauge(
 WINDOW_LIVE = gauge(
     "leasehold_window_live_resources",
     about="Resources that were live before",
-    meaning="What the fraction is taken of.",
+    meaning="What the fraction is taken of; as the control plane that keeps the window noted it last.",
     normal="about the `held` of `leasehold_resources`",
     act="nothing",
 )  # fmt: skip
