@@ -41,8 +41,11 @@ class Webhook:
                 self._judge(response, event)
         except TimeoutError as error:
             raise Undelivered("timeout", f"no answer within {self._timeout:g} s") from error
+        except aiohttp.ClientConnectorError as error:
+            raise Undelivered("unreachable", f"{type(error).__name__}: {error}") from error  # names host and port
         except aiohttp.ClientError as error:
-            raise Undelivered("unreachable", f"{type(error).__name__}: {error}") from error
+            # Of others only the kind: some quote the URL, and what is in its path may be all that proves who we are.
+            raise Undelivered("unreachable", type(error).__name__) from error
         except (OSError, ValueError) as error:
             raise Undelivered("misconfigured", str(error)) from error
 
