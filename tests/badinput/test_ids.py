@@ -106,5 +106,6 @@ owners:
         assert target.startswith("/prefix/b/")
         assert unquote(target.removeprefix("/prefix/b/")) == identity
         names = sorted(line.split(":")[0].lower() for line in lines[1:] if line)
-        assert set(names) <= {"host", "user-agent", "accept", "accept-encoding"}
+        assert set(names) <= {"host", "user-agent", "accept", "accept-encoding", "content-length"}
+        assert "Content-Length: 0" in lines or "content-length" not in names
         assert f"Host: 127.0.0.1:{port}" in lines
