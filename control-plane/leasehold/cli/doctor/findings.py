@@ -278,7 +278,7 @@ def _dangers(rules: RuleSet) -> Iterator[Finding]:
             yield Finding(
                 "secret-in-document",
                 Level.WARN,
-                f"owner {owner.name} says {', '.join(said)} in its document: whoever may read the tenant's rules reads it",
+                f"owner {owner.name} says {', '.join(said)} in its document: whoever reads the rules reads it",
                 "expected it in header_files, bearer_token_file or auth",
             )
     for rule in rules.rules:
