@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from leasehold.protocol.configuration import DEEPEST, LARGEST_CHARACTERS, BadConfiguration
+from leasehold.protocol.configuration import BadConfiguration
 from leasehold.protocol.rules import load_rules
+from leasehold.protocol.yaml_text import DEEPEST, LARGEST_CHARACTERS
 
 GOOD = """
 owners:
