@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import click
 
+from leasehold.cli.bugreport.command import bug_report
 from leasehold.cli.capture import commands as capturing
 from leasehold.cli.demo.command import demo
 from leasehold.cli.doctor.command import doctor
@@ -107,7 +108,7 @@ def print_version() -> None:
 
 
 GROUPS = (inspecting.COMMANDS, ruling.COMMANDS, operating.COMMANDS, capturing.COMMANDS, injecting.COMMANDS)
-for command in (*(one for group in GROUPS for one in group), status, shadow, doctor, run, demo, etcd_roles):
+for command in (*(one for group in GROUPS for one in group), status, shadow, doctor, run, demo, etcd_roles, bug_report):
     main.add_command(command)
 ruling.rules_group.add_command(trying.test)
 

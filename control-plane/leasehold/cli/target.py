@@ -16,7 +16,7 @@ import click
 
 from leasehold.protocol.errors import AccessDenied, NoSpace, StoreError, Unavailable, Uncertain
 from leasehold.protocol.etcd.client import EtcdClient
-from leasehold.protocol.etcd.config import EtcdConfig, TlsConfig
+from leasehold.protocol.etcd.config import EtcdConfig, TlsConfig, endpoint_nonsense
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import NAME_EXPECTED, Resource, Tenant, is_name
 
@@ -105,10 +105,13 @@ def _told(error: Exception) -> str:
 
 def parse_endpoints(text: str) -> tuple[str, ...]:
     """``URL[,URL]``; a bare ``host:port`` means http. Raises ``click.BadParameter``."""
-    found = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
     if not found:
         raise click.BadParameter("expected at least one URL like http://127.0.0.1:2379", param_hint="--etcd")
-    return tuple(part if "://" in part else f"http://{part}" for part in found)
+    urls = tuple(part if "://" in part else f"http://{part}" for part in found)
+    for problem in filter(None, map(endpoint_nonsense, urls)):
+        raise click.BadParameter(problem, param_hint="--etcd")
+    return tuple(url.rstrip("/") for url in urls)
 
 
 def parse_tenant(text: str) -> Tenant:

@@ -80,6 +80,7 @@ from leasehold.protocol.names import Instant, Resource, Tenant
 from leasehold.protocol.ports import Clock
 from leasehold.protocol.rules import Owner, Rule
 from leasehold.shell.daemon import Lifetime
+from leasehold.shell.faces import is_loopback
 from leasehold.shell.health import health_routes
 from leasehold.shell.tracing import open_tracing
 
@@ -463,6 +464,9 @@ async def serve(config: Config, lifetime: Lifetime) -> None:
         try:
             await web.TCPSite(runner, config.http.host, config.http.port).start()
             host, port = runner.addresses[0][:2]
+            if not is_loopback(host):
+                # Prometheus and `leasehold status` come from outside, so it is no mistake; but it has to be known.
+                log.warning("open_to_the_network", listen=config.http.listen, serves="metrics, health, and /v1: ids")
             plane.membership.announce(_announced(host, port), version("leasehold"))
             if plane.operator is not None:
                 await plane.operator.open()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 import reprlib
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -17,6 +17,7 @@ import msgspec
 import yaml
 
 from leasehold.protocol.errors import LeaseholdError
+from leasehold.protocol.yaml_text import LARGEST_CHARACTERS, MOST_ITEMS, read_yaml, weight
 
 EX_CONFIG = 78
 """Exit code for a bad configuration, from sysexits.h."""
@@ -64,46 +65,23 @@ class BadConfiguration(LeaseholdError):
         super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
 
 
-class _Yaml(yaml.SafeLoader):
-    """YAML 1.2's core schema: ``on`` and ``no`` are words, ``1:30`` is text, a key given twice is a mistake."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's protocol
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[object] = set()
-        for key, _ in node.value:
-            name = self.construct_object(key, deep=True)
-            if isinstance(name, Hashable) and name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} stands twice", key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep)
-
-
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("merge", r"<<", "<"),
-):
-    _Yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
-
-
-def _yaml(text: str) -> object:
-    return yaml.load(text, Loader=_Yaml)  # noqa: S506 - a SafeLoader
-
-
 def parse_yaml(text: str, source: str) -> object:
     """Raises ``BadConfiguration`` with line and column."""
+    if len(text) > LARGEST_CHARACTERS:
+        raise BadConfiguration([Mistake(source, "", f"expected at most {LARGEST_CHARACTERS} characters")])
     try:
-        return _yaml(text)
+        document = read_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
-        if re.search(r"[{\[].*\$\{", text):
+        if re.search(r"[{\[][^\n]{0,200}\$\{", text):
             problem += '; inside {} and [] write "${VAR}" with quotes'
         raise BadConfiguration([Mistake(source, where, f"expected YAML: {problem}")]) from error
+    if weight(document) > MOST_ITEMS:
+        problem = f"expected YAML that does not contain itself, with at most {MOST_ITEMS} items, aliases written out"
+        raise BadConfiguration([Mistake(source, "", problem)])
+    return document
 
 
 def load(kind: type[_T], text: str, source: str, environment: Mapping[str, str]) -> _T:
@@ -241,11 +219,11 @@ def _expand(value: object, path: str, source: str, environment: Mapping[str, str
 
     expanded = _REFERENCE.sub(replace, value)
     # A value that was nothing but a reference may stand for a number or a boolean.
-    return _yaml(expanded) if _REFERENCE.fullmatch(value) and _is_scalar(expanded) else expanded
+    return read_yaml(expanded) if _REFERENCE.fullmatch(value) and _is_scalar(expanded) else expanded
 
 
 def _is_scalar(text: str) -> bool:
-    return re.fullmatch(r"-?\d+(\.\d+)?|true|false", text) is not None
+    return re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,18})?|true|false", text) is not None
 
 
 def _join(path: str, name: str) -> str:

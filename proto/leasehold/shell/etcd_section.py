@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from leasehold.protocol.configuration import Seconds
-from leasehold.protocol.etcd.config import EtcdConfig, TlsConfig
-
-_ENDPOINT = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+)(:[0-9]{1,5})?/?")
+from leasehold.protocol.etcd.config import EtcdConfig, TlsConfig, endpoint_nonsense
 
 
 class EtcdSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,8 +26,8 @@ class EtcdSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not self.endpoints:
             yield "etcd.endpoints", "expected at least one, e.g. http://127.0.0.1:2379"
         for n, endpoint in enumerate(self.endpoints):
-            if _ENDPOINT.fullmatch(endpoint) is None:
-                yield f"etcd.endpoints[{n}]", f"expected http(s)://host:port, got {endpoint!r}"
+            if (problem := endpoint_nonsense(endpoint)) is not None:
+                yield f"etcd.endpoints[{n}]", problem
             elif self.tls is not None and endpoint.startswith("http:"):
                 yield f"etcd.endpoints[{n}]", f"expected https beside etcd.tls, got {endpoint!r}"
         if self.deadline <= 0:

@@ -20,11 +20,13 @@ from leasehold.protocol.etcd.config import EtcdConfig
 from leasehold.protocol.names import NAME_EXPECTED, ServiceName, Tenant, is_instance, is_name
 from leasehold.protocol.rules import RuleSet, checked, load_rules
 from leasehold.shell.daemon import read_configuration
+from leasehold.shell.faces import is_loopback
 from leasehold.shell.tracing import TracingConfig
 from leasehold.sidecar.capture.budget import CONNECTIONS, HELD_BYTES
 from leasehold.sidecar.capture.dialler import OwnerTls
 from leasehold.sidecar.capture.listener import Address
 from leasehold.sidecar.document import (
+    AdminSection,
     CaptureMode,
     CaptureSection,
     Document,
@@ -139,9 +141,20 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
     yield from _rules_nonsense(document.rules)
     yield from _journal_nonsense(document.journal, folder)
     yield from document.tracing.nonsense(folder)
-    yield from _address_nonsense("admin.listen", document.admin.listen)
+    yield from _admin_nonsense(document.admin)
     if document.admin.health_port is not None and not 0 <= document.admin.health_port <= 65535:
         yield "admin.health_port", f"expected a port, got {document.admin.health_port}"
+
+
+def _admin_nonsense(admin: AdminSection) -> Iterator[tuple[str, str]]:
+    try:
+        host = Address.parse(admin.listen).host
+    except ValueError as error:
+        yield "admin.listen", str(error)
+        return
+    if not (admin.exposed or is_loopback(host)):
+        expected = f"expected a loopback address, got {admin.listen!r}: /v1 names what is held, to anybody"
+        yield "admin.listen", f"{expected}. Others get health and metrics by health_port; all of it by exposed: true"
 
 
 def _rules_nonsense(rules: RulesSection) -> Iterator[tuple[str, str]]:

@@ -117,12 +117,14 @@ class RulesSection(_Model, frozen=True):
 
 
 class AdminSection(_Model, frozen=True):
-    """Health, metrics and ``/v1``. Keep it local: it names what is held.
+    """Health, metrics and ``/v1``. It asks nobody who he is, and names what is held: therefore loopback only, unless
+    ``exposed`` says that the network in between is to be trusted.
 
     ``health_port``: health and metrics alone, on every address, for whoever looks from outside.
     """
 
     listen: str = "127.0.0.1:15020"
+    exposed: bool = False
     health_port: int | None = None
 
 

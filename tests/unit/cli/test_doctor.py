@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from leasehold.cli.doctor import findings
@@ -9,9 +10,9 @@ from leasehold.cli.doctor.findings import Finding, Level
 from leasehold.protocol.errors import Unavailable
 from leasehold.protocol.etcd.cluster import Member, Unreachable
 from leasehold.protocol.etcd.known_bad import defects_of, fixed_in, parse_version
-from leasehold.protocol.names import Revision
+from leasehold.protocol.names import OwnerName, Revision
 from leasehold.protocol.store import MemberStatus
-from tests.unit.cli.pictures import Picture, abandoned
+from tests.unit.cli.pictures import KEYS, OWNER, Picture, abandoned
 
 
 def issues(version: str, members: int = 3) -> set[str]:
@@ -125,6 +126,15 @@ def test_a_tenant_in_order_has_only_ok_findings() -> None:
 
 def test_rules_that_make_no_sense_fail_and_unsafe_owners_warn() -> None:
     assert levels(list(findings.about_rules(Picture().rules(owner="nobody").taken())))["rules"] is Level.FAIL
+
+
+def test_a_secret_in_an_owners_document_is_pointed_out_without_its_value() -> None:
+    document = OWNER | {"headers": {"authorization": "Bearer hunter2", "X-Trace": "1"}}
+    picture = Picture().rules().put(KEYS.owner(OwnerName("store")), msgspec.json.encode(document))
+    found = [one for one in findings.about_rules(picture.taken()) if one.code == "secret-in-document"]
+    assert [finding.level for finding in found] == [Level.WARN]
+    assert "authorization" in found[0].what
+    assert "hunter2" not in str(found)
 
 
 def test_an_unsynchronised_clock_only_warns_for_no_decision_reads_it() -> None:

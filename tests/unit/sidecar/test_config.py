@@ -231,3 +231,26 @@ def test_extra_rules_are_checked_like_all_others(tmp_path: Path) -> None:
         tmp_path, GOOD.replace("{file: rules.yaml}", f"{{etcd: true, extra: {{owners: [{owner}], rules: [{rule}]}}}}")
     )
     assert set(found) == {"rules.extra.rules[0].held_by", "rules.extra.rules[0].match.status[0]"}
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:15020", "[::]:15020", "10.1.2.3:0", "example.internal:15020"])
+def test_what_is_held_is_told_to_this_machine_alone_unless_somebody_says_otherwise(tmp_path: Path, listen: str) -> None:
+    (tmp_path / "rules.yaml").write_text("{}")
+    text = f"""
+service: s
+etcd: {{endpoints: ["http://127.0.0.1:2379"]}}
+host: {{pid: 1}}
+capture: [{{mode: forward-proxy, listen: "127.0.0.1:0"}}]
+rules: {{etcd: true}}
+journal: journal
+admin: {{listen: "{listen}", EXPOSED health_port: 15021}}
+"""
+    file = tmp_path / "sidecar.yaml"
+    file.write_text(text.replace("EXPOSED", ""))
+    with pytest.raises(BadConfiguration, match="expected a loopback address") as caught:
+        load_settings(file, {})
+    [mistake] = caught.value.mistakes
+    assert mistake.path == "admin.listen"
+    assert "health_port" in mistake.problem
+    file.write_text(text.replace("EXPOSED", "exposed: true,"))
+    assert load_settings(file, {}).health_port == 15021

@@ -42,7 +42,7 @@ Examples:
 def doctor(target: Target, output: str) -> None:
     """Is this installation fit to delete things? Exits 1 if anything fails."""
     try:
-        findings = asyncio.run(_examine(target))
+        findings = asyncio.run(examine(target))
     except ValueError as error:
         raise target.failure(error) from error
     findings += [*about_clock(clock_synchronised()), *about_embedded(_embedded_version())]
@@ -52,7 +52,8 @@ def doctor(target: Target, output: str) -> None:
         sys.exit(1)
 
 
-async def _examine(target: Target) -> list[Finding]:
+async def examine(target: Target) -> list[Finding]:
+    """What etcd and the tenant show. Raises ``ValueError`` for endpoints that are none."""
     async with target.connect() as client:
         statuses = await client.status(deadline=target.deadline)
         findings = list(about_endpoints(statuses))

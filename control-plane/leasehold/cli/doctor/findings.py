@@ -260,6 +260,10 @@ def about_rules(picture: Survey) -> Iterator[Finding]:
     yield from _dangers(rules)
 
 
+_PROOFS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"})
+"""Headers that hardly ever hold anything but a secret."""
+
+
 def _dangers(rules: RuleSet) -> Iterator[Finding]:
     for owner in rules.owners:
         calls = [owner.delete, *(special.delete for special in owner.types.values())]
@@ -269,6 +273,13 @@ def _dangers(rules: RuleSet) -> Iterator[Finding]:
                 Level.WARN,
                 f"owner {owner.name} is marked unsafe: a late delete may hit a re-created namesake",
                 "precondition if-match or never-reused protects against it",
+            )
+        if said := [name for name in owner.headers if name.lower() in _PROOFS]:
+            yield Finding(
+                "secret-in-document",
+                Level.WARN,
+                f"owner {owner.name} says {', '.join(said)} in its document: whoever reads the rules reads it",
+                "expected it in header_files, bearer_token_file or auth",
             )
     for rule in rules.rules:
         owner_of = rules.owner(rule.owner)

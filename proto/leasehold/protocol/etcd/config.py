@@ -6,10 +6,23 @@ each authentication. So a rotated secret is taken up without a restart.
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 
 import msgspec
+
+_ENDPOINT = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+)(:([0-9]{1,5}))?/?")
+
+
+def endpoint_nonsense(url: str) -> str | None:
+    """What was expected instead; ``None``: nothing. A password that somebody wrote into it is not repeated."""
+    found = _ENDPOINT.fullmatch(url)
+    if found is not None and int(found[3] or 0) < 65536:
+        return None
+    if "@" in url:
+        return "expected http(s)://host:port without a user: his name and the file with his password are told apart"
+    return f"expected http(s)://host:port, got {url!r}"
 
 
 class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -85,6 +85,13 @@ DEFECTS = (
         roles_only=True,
     ),
     Defect(
+        "CVE-2026-33413",
+        "roles do not bind: several calls are answered without a look at who asks",
+        (3, 0, 0),
+        ((3, 4, 42), (3, 5, 28), (3, 6, 9)),
+        roles_only=True,
+    ),
+    Defect(
         "CVE-2026-44283",
         "roles do not bind: a put within a transaction may attach a key to another tenant's lease",
         (3, 0, 0),

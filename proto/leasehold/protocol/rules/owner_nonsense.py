@@ -11,9 +11,11 @@ from leasehold.protocol.names import NAME_EXPECTED, is_name
 from leasehold.protocol.requests import call_nonsense, not_metadata
 from leasehold.protocol.rules.asking import notices_nonsense, verify_nonsense
 from leasehold.protocol.rules.owners import Calls, DeleteCall, Owner, Precondition, ReadCall, Retries
-from leasehold.protocol.rules.proving import auth_nonsense, header_files_nonsense
+from leasehold.protocol.rules.proving import auth_nonsense, header_files_nonsense, headers_nonsense
 from leasehold.protocol.rules.source_nonsense import source_nonsense, template_nonsense
 from leasehold.protocol.rules.sources import Side
+
+_METHODS = ("delete", "read", "verify", "condemn", "restore", "lookup", "inventory")
 
 
 def owner_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
@@ -57,6 +59,10 @@ def _retries_nonsense(retries: Retries) -> Iterator[tuple[str, str]]:
 
 
 def _calls_nonsense(where: str, calls: Calls, owner: Owner) -> Iterator[tuple[str, str]]:
+    for name in _METHODS:
+        method = getattr(getattr(calls, name), "method", "")
+        if method and not re.fullmatch(r"[A-Z][A-Z_-]{0,31}", method):
+            yield f"{where}{name}.method", f"expected the name of a method such as DELETE, got {method!r}"
     if calls.delete is not None:
         conditional = calls.delete.precondition is Precondition.IF_MATCH
         yield from _call_nonsense(f"{where}delete", calls.delete, owner, etag=conditional)
@@ -109,6 +115,7 @@ def _proof_nonsense(owner: Owner) -> Iterator[tuple[str, str]]:
         if owner.bearer_token_file is not None:
             yield "auth", "expected only one of auth and bearer_token_file"
     authorized = owner.auth is not None or owner.bearer_token_file is not None
+    yield from headers_nonsense(owner.headers)
     yield from header_files_nonsense(owner.header_files, owner.headers, authorized=authorized)
     if owner.tls is not None and owner.tls.key is not None and owner.tls.cert is None:
         yield "tls.key", "expected a cert beside the key"

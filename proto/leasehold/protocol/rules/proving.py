@@ -17,6 +17,8 @@ from leasehold.protocol.rules.sources import Model
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _AWS_WORD = re.compile(r"[a-z0-9-]+")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "if-match", "user-agent"})
+_FRAMING = _OURS - {"host", "user-agent"} | {"te", "trailer", "upgrade", "expect", "keep-alive"}
+_VALUE = re.compile(r"[\t -~\xa0-\xff]*")
 _PARAMETERS_OURS = frozenset({"grant_type", "client_id", "client_secret", "scope"})
 
 
@@ -106,6 +108,15 @@ def _aws_nonsense(aws: Aws) -> Iterator[tuple[str, str]]:
         yield "aws", "expected both of access_key_id_file and secret_access_key_file, or none"
     elif aws.session_token_file is not None and aws.access_key_id_file is None:
         yield "aws.session_token_file", "expected access_key_id_file and secret_access_key_file beside it"
+
+
+def headers_nonsense(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Of the owner's constant headers, as place and problem. ``Host`` and ``User-Agent`` may be said."""
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name) or name.lower() in _FRAMING:
+            yield f"headers.{name}", "expected the name of a header that is not one of the connection's or our own"
+        elif not _VALUE.fullmatch(value):
+            yield f"headers.{name}", "expected a value of printable Latin text without line breaks"
 
 
 def header_files_nonsense(

@@ -10,6 +10,7 @@ from leasehold.protocol.names import NAME_EXPECTED, is_name
 from leasehold.protocol.records import HolderKind
 from leasehold.protocol.rules.interception import Commit, GrpcMatch, Match, Mode, On, OnUnavailable, Rule
 from leasehold.protocol.rules.owners import Owner
+from leasehold.protocol.rules.patterns import why_unbounded
 from leasehold.protocol.rules.reference_nonsense import reference_nonsense
 from leasehold.protocol.rules.source_nonsense import PROTO_NAME, source_nonsense, template_nonsense
 from leasehold.protocol.rules.sources import Source
@@ -33,10 +34,17 @@ def rule_nonsense(rule: Rule, owner: Owner | None) -> Iterator[tuple[str, str]]:
     yield from _holding_nonsense(rule)
     yield from _key_nonsense(rule)
     if rule.id_pattern is not None:
-        try:
-            re.compile(rule.id_pattern)
-        except (re.error, OverflowError, RecursionError) as error:
-            yield "id_pattern", f"expected a regular expression: {error}"
+        yield from _pattern_nonsense(rule.id_pattern)
+
+
+def _pattern_nonsense(pattern: str) -> Iterator[tuple[str, str]]:
+    try:
+        unbounded = why_unbounded(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        yield "id_pattern", f"expected a regular expression: {error}"
+        return
+    if unbounded is not None:
+        yield "id_pattern", unbounded
 
 
 def _match_nonsense(match: Match) -> Iterator[tuple[str, str]]:
