@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import grpc
 import grpc.aio
 import pytest
+import trustme
 
 from leasehold import v1
 from leasehold.control_plane.core.lifecycle import State
+from leasehold.control_plane.operator.access import Role
+from leasehold.control_plane.operator.config import OperatorConfig
 from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.keyspace import Family
 from tests.integration.operator_world import Face, facing
@@ -379,3 +384,43 @@ async def test_on_loopback_without_tokens_the_caller_is_local(here: World) -> No
         assert (known["who"], known["role"], known["knownBy"]) == ("local", "admin", "loopback")
         status, _ = await face.post("WhoAmI", {}, who=None, headers={"Host": "evil.example"})
         assert status == 403, "a name that was made to point here"
+
+
+async def test_a_client_certificate_says_who_asks(here: World, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(tmp_path / "api.key")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "api.pem")
+    client = authority.issue_cert("ops@example.org", common_name="ops-laptop")
+    config = OperatorConfig(
+        ("127.0.0.1", 0), ("127.0.0.1", 0), cert=tmp_path / "api.pem", key=tmp_path / "api.key",
+        client_ca=tmp_path / "ca.pem", subjects={"ops-laptop": Role.OPERATOR}, loopback=True,
+    )  # fmt: skip
+    plane = await here.leading(rules(here.owner), operator=config)
+    assert plane.operator is not None
+    await plane.operator.open()
+    assert plane.operator.grpc is not None
+    assert plane.operator.http is not None
+    try:
+        proof = grpc.ssl_channel_credentials(
+            authority.cert_pem.bytes(), client.private_key_pem.bytes(), client.cert_chain_pems[0].bytes()
+        )
+        who_am_i = ("/leasehold.v1.Operator/WhoAmI", bytes, v1.WhoAmIResponse.parse)
+        async with grpc.aio.secure_channel(f"127.0.0.1:{plane.operator.grpc[1]}", proof) as channel:
+            known = await channel.unary_unary(*who_am_i)(v1.WhoAmIRequest(), timeout=10)
+        assert (known.who, known.role, known.known_by) == ("ops-laptop", "operator", "certificate")
+        stranger = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+        async with grpc.aio.secure_channel(f"127.0.0.1:{plane.operator.grpc[1]}", stranger) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary(*who_am_i)(v1.WhoAmIRequest(), timeout=10)
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+        client.configure_cert(context)
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"https://127.0.0.1:{plane.operator.http[1]}/v1/operator/WhoAmI", ssl=context) as answer,
+        ):
+            assert (await answer.json())["who"] == "ops-laptop"
+    finally:
+        await plane.operator.close()
