@@ -177,6 +177,10 @@ async def test_a_holder_that_comes_back_undoes_a_haste(here: World, face: Face) 
     await face.ok("TripBrake", {"why": "so that it waits"})
     await eventually("braked", lambda: face.plane.brake.why_not)
     await face.ok("SweepNow", {"name": name("x"), "why": "disk is full"})
+    told = await face.ok("GetResource", {"name": name("x")})
+    assert told["resource"]["hastened"]
+    assert told["countdown"]["waitingFor"] == "brake"
+    assert "ada shortened its grace to 1s: disk is full." in (await face.ok("Why", {"name": name("x")}))["sentences"]
     await eventually("hastened", lambda: face.plane.index.entry(blob("x")).grace_class == "1s")  # type: ignore[union-attr]
     b = await here.hand.attach("b")
     assert await here.hand.acquire(b, "x")
@@ -339,6 +343,19 @@ async def test_nonsense_is_refused_with_its_field(face: Face, method: str, body:
     status, answer = await face.post(method, body)
     assert (status, answer["code"]) == (400, "INVALID_ARGUMENT")
     assert said in answer["message"]
+
+
+async def test_nonsense_over_grpc_is_refused_as_well(face: Face) -> None:
+    metadata = [("authorization", "Bearer ada-token")]
+    for garbage in (b"\xff" * 20, b"\x0a\xff\xff\xff\x0f", b"\x0a\x02\xff\xfe", b"\x08"):
+        call = face.channel.unary_unary("/leasehold.v1.Operator/Pin", request_serializer=bytes)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(garbage, metadata=metadata, timeout=10)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, (garbage, caught.value.details())
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await face.rpc("ListResources", v1.ListResourcesRequest(order_by="colour"))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "order_by: expected one of name" in (caught.value.details() or "")
 
 
 async def test_what_a_foreign_page_could_send_is_refused(face: Face) -> None:
