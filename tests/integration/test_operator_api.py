@@ -369,6 +369,18 @@ async def test_what_a_foreign_page_could_send_is_refused(face: Face) -> None:
     assert (await face.get("TripBrake", why="x"))[0] == 405
 
 
+async def test_a_page_of_a_known_origin_may_call_and_read(face: Face) -> None:
+    for origin, allowed in (("https://console.example", True), ("https://evil.example", False)):
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        async with face.http.options(f"{face.url}/Pin", headers=asked) as answer:
+            assert (answer.status == 204) is allowed
+            assert answer.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+        headers = {"Origin": origin, "Authorization": "Bearer vera-token"}
+        async with face.http.get(f"{face.url}/Overview", headers=headers) as answer:
+            assert (answer.status == 200) is allowed
+            assert answer.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+
+
 async def test_bodies_that_are_too_large_or_no_json_are_refused(face: Face) -> None:
     json_type = {"Content-Type": "application/json"}
     assert (await face.post("CheckRules", {"document": "x" * 1_100_000}))[0] == 413
