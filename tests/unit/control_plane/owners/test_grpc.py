@@ -307,13 +307,13 @@ async def test_an_owner_that_is_down_is_unknown_and_found_again(owner: GrpcBlobs
 async def test_the_owner_is_told_the_deadline_and_a_hanging_one_is_cut_off(owner: GrpcBlobs, schema: Path) -> None:
     owner.add("x")
     owner.hang = threading.Event()
-    described = document(plain(owner), schema, "never-reused", more="limits: {timeout: 300ms}")
+    described = document(plain(owner), schema, "never-reused", more="limits: {timeout: 2s}")  # a busy owner hears of it
     async with calling(described) as caller:
         with pytest.raises(TimeoutError):
             await caller.verdict("x")
     [seconds] = owner.seen_seconds
     assert seconds is not None
-    assert seconds <= 0.3
+    assert seconds <= 2
     async with calling(document(plain(owner), schema, "never-reused")) as caller:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
