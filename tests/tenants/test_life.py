@@ -17,6 +17,7 @@ from tests.e2e.harness import Process, Program, World, eventually, world
 from tests.e2e.owner import Owner, rules
 from tests.tenants.guarded import OURS, USERS, guarded_etcd
 from tests.tenants.strict import StrictEtcd
+from tests.tenants.test_secrets import rules_are_fine
 
 pytestmark = [pytest.mark.etcd, pytest.mark.slow]
 NARROW = sidecar_role(Keyspace(Tenant(OURS)), ServiceName("web"), [OwnerName("blob-store")])
@@ -60,6 +61,7 @@ admin: {{listen: "127.0.0.1:0"}}
         )
         process = await self.world.script("leasehold-sidecar", "--config", str(config))
         await process.wait_ready()
+        await eventually("the rules are followed", lambda: rules_are_fine(process))
 
     async def control_plane(self) -> Process:
         config = self.world.write(

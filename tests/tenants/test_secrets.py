@@ -15,7 +15,7 @@ from aiohttp import web
 from leasehold.protocol.etcd.process import free_ports
 from leasehold.protocol.roles import Access, Grant
 from leasehold.protocol.store import KeyRange
-from tests.e2e.harness import World, eventually, http_text, world
+from tests.e2e.harness import Process, World, eventually, http_json, http_text, world
 from tests.tenants.strict import StrictEtcd
 
 pytestmark = [pytest.mark.etcd, pytest.mark.slow]
@@ -119,6 +119,7 @@ http: {{listen: "127.0.0.1:0"}}
     await plane.wait_ready()
     sidecar = await here.script("leasehold-sidecar", "--config", str(sidecar_yaml), "--log-level", "debug")
     await sidecar.wait_ready()
+    await eventually("the rules are followed", lambda: rules_are_fine(sidecar))
     who = ("--user", "me", "--password-file", str(folder / "etcd"), "--tenant", "t")
     headers = {"Authorization": f"Bearer {SECRETS['bearer']}"}  # the app's own, which the sidecar sees go by
     for name in ("bearer", "basic", "oauth2", "away", "refuse"):
@@ -162,6 +163,12 @@ http: {{listen: "127.0.0.1:0"}}
     printed += [one.read_bytes().decode("utf-8", "replace") for one in (folder / "journal").rglob("*") if one.is_file()
                 and one.name != "rules.json"]  # fmt: skip
     return "\n".join(printed)
+
+
+async def rules_are_fine(sidecar: Process) -> bool:
+    """Ready is said before the rules in etcd were read: a call in between is seen by no rule."""
+    status = await http_json(f"http://{sidecar.ready['admin']}/v1/status")
+    return status["rules"] == "fine"
 
 
 def _asked(places: Places, what: str) -> bool:
