@@ -10,6 +10,7 @@ from leasehold.control_plane.app import ControlPlane
 from leasehold.control_plane.core.brake_window import Thresholds
 from leasehold.control_plane.core.caps import Caps
 from leasehold.control_plane.core.lifecycle import State
+from leasehold.control_plane.vigil import RETRY_SECONDS
 from leasehold.protocol import transactions as tx
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.names import Holder, Revision
@@ -66,6 +67,18 @@ async def test_it_trips_at_one_more_than_the_count_and_not_before(stage: Stage) 
     await stage.clock.advance(3 * GRACE)
     assert await stage.hand.count(Family.SWEEPS) == 0
     assert len(stage.owner.things) == 26
+
+
+async def test_a_round_that_fails_at_etcd_is_counted_and_tripping_is_tried_again(stage: Stage) -> None:
+    plane = await stage.leading(rule_set(stage), thresholds=FEW)
+    stage.fake.refuse(100)
+    plane.brake.vigil.trip(Cause.LOST, "what this test says")
+    await eventually("it was counted", lambda: metric(plane, "leasehold_failed_rounds_total", whose="vigil"))
+    assert plane.brake.why_not  # nobody waits for etcd to stop
+    stage.fake.refuse(0)
+    await stage.clock.advance(2 * RETRY_SECONDS)
+    found = await eventually("it is tripped", lambda: tripped(stage))
+    assert found.why == "what this test says"
 
 
 async def test_it_does_not_trip_at_exactly_the_fraction(stage: Stage) -> None:
