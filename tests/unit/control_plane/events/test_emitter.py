@@ -102,6 +102,7 @@ async def test_what_compaction_took_is_told_as_a_gap(stage: Stage, receiver: Rec
     await telling(stage, receiver, name="two")
     await passing(stage, "the gap was told", lambda: any(one["type"] == "leasehold.gap" for one in receiver.confirmed))
     lost = next(one for one in receiver.confirmed if one["type"] == "leasehold.gap")["data"]
+    assert metric(plane, "leasehold_event_gaps_total", sink="webhook") == 1
     assert lost["after"] < lost["until"]
     await stage.hand.register(a, "later")
     await passing(stage, "it goes on behind it", lambda: receiver.told("later") == LIFE[:1])
