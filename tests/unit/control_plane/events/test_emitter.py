@@ -99,10 +99,10 @@ async def test_what_compaction_took_is_told_as_a_gap(stage: Stage, receiver: Rec
     await stage.hand.register(a, "lost")
     await stage.hand.register(a, "kept")
     stage.fake.compact(stage.fake.store.revision)
-    await telling(stage, receiver, name="two")
+    two = await telling(stage, receiver, name="two")
     await passing(stage, "the gap was told", lambda: any(one["type"] == "leasehold.gap" for one in receiver.confirmed))
     lost = next(one for one in receiver.confirmed if one["type"] == "leasehold.gap")["data"]
-    assert metric(plane, "leasehold_event_gaps_total", sink="webhook") == 1
+    assert metric(two, "leasehold_event_gaps_total", sink="webhook") == 1
     assert lost["after"] < lost["until"]
     await stage.hand.register(a, "later")
     await passing(stage, "it goes on behind it", lambda: receiver.told("later") == LIFE[:1])
