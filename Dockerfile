@@ -15,12 +15,12 @@ RUN python3 -m pip wheel --no-deps --wheel-dir /wheels .
 
 FROM tools AS sidecar-installed
 RUN python3 -m venv --without-pip /opt/leasehold \
- && python3 -m pip --python /opt/leasehold/bin/python3 install --constraint /src/constraints.txt /wheels/*.whl
+ && python3 -m pip --python /opt/leasehold/bin/python3 install --constraint /src/constraints.txt "$(echo /wheels/*.whl)[otel]"
 
 FROM tools AS control-plane-installed
-# With what is needed to sign calls to owners that want AWS signatures.
+# With what is needed to sign calls to owners that want AWS signatures, to tell Kafka of events, and to export traces.
 RUN python3 -m venv --without-pip /opt/leasehold \
- && python3 -m pip --python /opt/leasehold/bin/python3 install --constraint /src/constraints.txt "$(echo /wheels/*.whl)[aws]"
+ && python3 -m pip --python /opt/leasehold/bin/python3 install --constraint /src/constraints.txt "$(echo /wheels/*.whl)[aws,kafka,otel]"
 
 # Nothing in it builds or installs anything.
 FROM ${BASE} AS runtime

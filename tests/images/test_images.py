@@ -96,7 +96,7 @@ def test_everything_that_is_installed_has_its_version_in_the_constraints() -> No
         for line in (TREE / "constraints.txt").read_text().splitlines()
         if "==" in line
     }
-    wanted, seen = [Requirement("leasehold[aws]")], set()
+    wanted, seen = [Requirement("leasehold[aws,kafka,otel]")], set()
     while wanted:
         requirement = wanted.pop()
         for text in requires(requirement.name) or ():

@@ -128,6 +128,7 @@ capabilities: {drop: [ALL]}
     "replica" "${POD_NAME}"
     "etcd" (include "leasehold.etcdSection" . | fromJson)
     "http" (dict "listen" (include "leasehold.listen" (dict "host" $values.controlPlane.bindAddress "port" 8700)))
+    "operator" (dict "listen" "127.0.0.1:8710" "http" "127.0.0.1:8711")
     "lease" (dict "ttl" $values.controlPlane.leaseTtl)
     "scan_interval" $values.controlPlane.scanInterval
     "rules" (ternary (dict "file" "rules.yaml") (dict "etcd" true) (eq $values.rules.source "file")) -}}
