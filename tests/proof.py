@@ -65,7 +65,7 @@ CLAIMS = {
     ),
     "fairness": Claim(
         "one dead owner of ten costs the others less than 5 %",
-        "python -m tests.bench.fairness",
+        "python -m tests.bench.fairness --rounds 4",
         r"^round|^the nine|^\d+ owners",
     ),
     "leftovers": Claim(
