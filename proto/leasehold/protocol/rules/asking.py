@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import jmespath
@@ -18,8 +17,6 @@ _MAY_MEAN_FREE = frozenset({*range(200, 300), 404, 410})
 def verify_nonsense(where: str, call: VerifyCall) -> Iterator[tuple[str, str]]:
     """As place and problem."""
     yield from template_nonsense(f"{where}.path", call.path, "id")
-    if not re.fullmatch("[A-Z]+", call.method):
-        yield f"{where}.method", f"expected an upper-case HTTP method, got {call.method!r}"
     if call.json is not None:
         try:
             jmespath.compile(call.json)
@@ -42,8 +39,6 @@ def notices_nonsense(where: str, calls: Calls) -> Iterator[tuple[str, str]]:
     for name, call in (("condemn", calls.condemn), ("restore", calls.restore)):
         if call is not None:
             yield from template_nonsense(f"{where}{name}.path", call.path, "id")
-            if not re.fullmatch("[A-Z]+", call.method):
-                yield f"{where}{name}.method", f"expected an upper-case HTTP method, got {call.method!r}"
     if (calls.condemn is None) != (calls.restore is None):
         there, missing = ("condemn", "restore") if calls.restore is None else ("restore", "condemn")
         yield f"{where}{there}", f"expected a {missing} beside it: what is condemned may be needed again"

@@ -62,7 +62,7 @@ def _calls_nonsense(where: str, calls: Calls, owner: Owner) -> Iterator[tuple[st
     for name in _METHODS:
         method = getattr(getattr(calls, name), "method", "")
         if method and not re.fullmatch(r"[A-Z][A-Z_-]{0,31}", method):
-            yield f"{where}{name}.method", f"expected the name of a method such as DELETE, got {method!r}"
+            yield f"{where}{name}.method", f"expected an upper-case HTTP method, got {method!r}"
     if calls.delete is not None:
         conditional = calls.delete.precondition is Precondition.IF_MATCH
         yield from _call_nonsense(f"{where}delete", calls.delete, owner, etag=conditional)
