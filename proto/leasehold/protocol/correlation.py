@@ -8,6 +8,7 @@ part derives the same trace from the same record: nothing but the record has to 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -56,6 +57,7 @@ def usable_id(text: str) -> str:
     return text if _WORDS.fullmatch(text) else ""
 
 
+@lru_cache(maxsize=4096)  # every line of the log about a resource asks for it
 def correlation_id(trace: str) -> str:
     """What to log of a record's ``trace``: its trace id where it has one; else the request or call id it is."""
     context = parse_traceparent(trace)

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 import structlog
 
+_LEVELS = {"warn": "warning", "exception": "error"}
 _SPELT = {"tenant": "tenantId", "correlation_id": "correlationId", "latency_ms": "latencyMs"}
 _always: dict[str, Any] = {}
 
@@ -29,14 +32,7 @@ def configure_logs(level: str) -> None:
     """Set up structlog for this process, once, before anything logs."""
     render: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(_json)
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            _spelt,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            render,
-        ],
+        processors=[structlog.contextvars.merge_contextvars, _dressed, structlog.processors.format_exc_info, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
@@ -48,5 +44,22 @@ def _json(event: Any, *, default: Callable[[Any], Any], **_: object) -> str:
     return msgspec.json.encode(event, enc_hook=default).decode()
 
 
-def _spelt(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    return {_SPELT.get(name, name): value for name, value in {**_always, **event}.items()}
+def _dressed(_: object, level: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """With what every line says, in our spelling, and when it was said."""
+    dressed = {**_always, **event}
+    for name, spelt in _SPELT.items():
+        if name in dressed:
+            dressed[spelt] = dressed.pop(name)
+    dressed["level"] = _LEVELS.get(level, level)
+    dressed["timestamp"] = _utc(time.time_ns() // 1000)
+    return dressed
+
+
+def _utc(microseconds: int) -> str:
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return f"{_utc_second(seconds)}.{rest:06d}Z"
+
+
+@lru_cache(maxsize=4)  # thousands of lines fall into one second
+def _utc_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

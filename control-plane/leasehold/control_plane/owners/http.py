@@ -3,7 +3,7 @@
 Laws:
 
 - The id becomes path segments of a compiled template, on the configured origin. Redirects are not followed.
-- Nothing below us repeats a request.
+- Nothing below us repeats a request (``lines``).
 - What proves who we are is told in ``credentials``. A request that is turned away as unproven (401) is sent once more
   where a fresh proof can be had: the owner said that it did nothing.
 """
@@ -13,14 +13,14 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Awaitable, Mapping
+from functools import lru_cache
 from typing import TypeVar
 
-import aiohttp
 import jmespath
-from yarl import URL
 
 from leasehold.control_plane.owners.continuing import traced
 from leasehold.control_plane.owners.credentials import Credentials, NoCredential, Outgoing
+from leasehold.control_plane.owners.lines import Lines
 from leasehold.control_plane.owners.outcome import Answer, Fetched, Verdict, of_delete, of_notice, of_read
 from leasehold.control_plane.owners.outcome_verify import of_verify
 from leasehold.control_plane.owners.visit import Reply, Sign, recognised, visit
@@ -28,9 +28,10 @@ from leasehold.protocol.names import Resource
 from leasehold.protocol.rules import DeleteCall, NoticeCall, Owner, ReadCall, Source, Tls, VerifyCall
 from leasehold.protocol.templates import PathTemplate, UnsafeId
 
-LARGEST_ANSWER_BYTES = 1024 * 1024
 USER_AGENT = "leasehold-control-plane"
 T = TypeVar("T")
+_compiled = lru_cache(256)(PathTemplate.compile)
+"""An owner's document has a handful."""
 
 
 class HttpOwner:
@@ -40,16 +41,16 @@ class HttpOwner:
         self.owner = owner
         self._origin = owner.endpoint.rstrip("/")
         self._credentials = Credentials(owner)
-        self._session: aiohttp.ClientSession | None = None
+        self._lines: Lines | None = None
         self._tls_seen: tuple[int, ...] = ()
 
-    async def _hang_up(self) -> None:
-        session, self._session = self._session, None  # first, or who comes meanwhile closes a newer one
-        if session is not None:
-            await session.close()
+    def _hang_up(self) -> None:
+        lines, self._lines = self._lines, None
+        if lines is not None:
+            lines.close()
 
     async def close(self) -> None:
-        await self._hang_up()
+        self._hang_up()
         await self._credentials.close()
 
     async def sweep(self, resource: Resource, incarnation: str, *, first: bool) -> Answer:
@@ -107,7 +108,7 @@ class HttpOwner:
         return _reply(response, of_delete(response.status), delete.method)
 
     async def _call(self, method: str, path: str, resource: Resource, headers: Mapping[str, str]) -> Fetched:
-        template = PathTemplate.compile(path)
+        template = _compiled(path)
         return await self._request(method, template.expand(dict.fromkeys(template.names, resource.id)), headers)
 
     async def _request(self, method: str, target: str, headers: Mapping[str, str]) -> Fetched:
@@ -120,38 +121,18 @@ class HttpOwner:
         return response
 
     async def _send(self, request: Outgoing) -> Fetched:
-        session = await self._ready()
-        name = self.owner.tls.server_name if self.owner.tls else None
-        async with session.request(
-            request.method, URL(request.url, encoded=True), headers=traced(request.headers), allow_redirects=False,
-            server_hostname=name,
-        ) as response:  # fmt: skip
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > LARGEST_ANSWER_BYTES:
-                    break  # not to be parsed any more; the status is what counts
-            whole = len(body) <= LARGEST_ANSWER_BYTES
-            return Fetched(response.status, response.headers, bytes(body), whole)
+        return await self._ready().exchange(request.method, request.url, traced(request.headers))
 
-    async def _ready(self) -> aiohttp.ClientSession:
+    def _ready(self) -> Lines:
         seen = self._credentials.tls_times()
-        if self._session is not None and seen != self._tls_seen:
-            await self._hang_up()
-        if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=self.owner.limits.concurrency, ssl=_context(self.owner.tls) if self.owner.tls else True
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),  # bounded by the caller, who knows more
-            )
-            # aiohttp repeats a DELETE by itself when a kept connection breaks under it, and offers no switch. The first
-            # copy may still arrive; an attempt that nobody numbered must not be taken for the only one.
-            self._session._retry_connection = False
+        if self._lines is not None and seen != self._tls_seen:
+            self._hang_up()
+        if self._lines is None:
+            tls, name = self.owner.tls, self.owner.tls.server_name if self.owner.tls else None
+            context = _context(tls) if self._origin.lower().startswith("https:") else None
+            self._lines = Lines(self._origin, context, name, self.owner.limits.concurrency)
             self._tls_seen = seen
-        return self._session
+        return self._lines
 
 
 def _reply(response: Fetched, verdict: Verdict | None, method: str) -> Reply:
@@ -166,9 +147,9 @@ async def _answered(call: Awaitable[T]) -> T | Answer:
         return Answer(Verdict.UNVERIFIABLE, f"nothing was sent: {error}")
     except NoCredential as error:
         return Answer(error.verdict, str(error), error.retry_after)
-    except (ssl.SSLError, aiohttp.ClientSSLError) as error:
+    except ssl.SSLError as error:
         return Answer(Verdict.MISCONFIGURED, f"TLS: {error}")
-    except (aiohttp.ClientError, ConnectionError) as error:
+    except ConnectionError as error:
         return Answer(Verdict.UNKNOWN, f"{type(error).__name__}: {error}")
     except TimeoutError:
         raise  # an OSError, but about time: the caller's business
@@ -177,10 +158,11 @@ async def _answered(call: Awaitable[T]) -> T | Answer:
         return Answer(Verdict.MISCONFIGURED, str(error))
 
 
-def _context(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca)
+def _context(tls: Tls | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca if tls else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if tls.cert is not None:
+    context.set_alpn_protocols(["http/1.1"])
+    if tls is not None and tls.cert is not None:
         context.load_cert_chain(tls.cert, tls.key)
     return context
 
