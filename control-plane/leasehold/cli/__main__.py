@@ -17,8 +17,9 @@ from leasehold.cli.operate import commands as operating
 from leasehold.cli.operate import rules as ruling
 from leasehold.cli.operate import trying
 from leasehold.cli.run.command import run
-from leasehold.cli.target import Target, parse_endpoints, parse_tenant
+from leasehold.cli.target import Target, parse_endpoints, parse_server, parse_tenant
 from leasehold.cli.tenants.roles import etcd_roles
+from leasehold.cli.tokens import token_group
 
 FIRST_STEPS = """\b
 First steps:
@@ -65,6 +66,20 @@ Shell completion:
 @click.option("--server-name", help="The name expected in etcd's certificate.")
 @click.option("--user", "username", envvar="LEASEHOLD_USER", show_envvar=True, help="etcd user.")
 @click.option("--password-file", type=click.Path(exists=True, dir_okay=False), help="Holds that user's password.")
+@click.option(
+    "--server",
+    envvar="LEASEHOLD_SERVER",
+    show_envvar=True,
+    metavar="URL",
+    help="Ask the operator API there (gRPC) instead of etcd. --ca, --cert and --key are then for it.",
+)
+@click.option(
+    "--token-file",
+    envvar="LEASEHOLD_TOKEN_FILE",
+    show_envvar=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="Holds the token for --server.",
+)
 @click.version_option(version("leasehold"), prog_name="leasehold")
 @click.pass_context
 def main(
@@ -78,6 +93,8 @@ def main(
     server_name: str | None,
     username: str | None,
     password_file: str | None,
+    server: str | None,
+    token_file: str | None,
 ) -> None:
     """Garbage collection between services: what a dead service left behind in others is found and deleted, safely.
 
@@ -97,6 +114,8 @@ def main(
         server_name=server_name,
         username=username,
         password_file=password_file,
+        server=parse_server(server) if server else None,
+        token_file=token_file,
     )
 
 
@@ -107,7 +126,9 @@ def print_version() -> None:
 
 
 GROUPS = (inspecting.COMMANDS, ruling.COMMANDS, operating.COMMANDS, capturing.COMMANDS, injecting.COMMANDS)
-for command in (*(one for group in GROUPS for one in group), status, shadow, doctor, run, demo, etcd_roles):
+for command in (
+    *(one for group in GROUPS for one in group), status, shadow, doctor, run, demo, etcd_roles, token_group,
+):  # fmt: skip
     main.add_command(command)
 ruling.rules_group.add_command(trying.test)
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -45,6 +46,9 @@ class Target:
     server_name: str | None = None
     username: str | None = None
     password_file: str | None = None
+    server: str | None = None
+    """The operator API to ask instead of etcd, as ``http(s)://host:port``."""
+    token_file: str | None = None
 
     @property
     def keys(self) -> Keyspace:
@@ -53,7 +57,7 @@ class Target:
     @property
     def where(self) -> str:
         """The endpoints, for messages."""
-        return ", ".join(self.endpoints)
+        return self.server or ", ".join(self.endpoints)
 
     def config(self, endpoints: tuple[str, ...] | None = None) -> EtcdConfig:
         """For all endpoints, or for those given (``doctor`` asks each alone)."""
@@ -74,6 +78,8 @@ class Target:
 
     def run(self, work: Callable[[EtcdClient], Awaitable[T]]) -> T:
         """Connect, do ``work``, disconnect. Raises ``Failure`` for whatever etcd refuses."""
+        if self.server is not None:
+            raise Failure("the operator API does not offer this; leave --server out, and name etcd with --etcd")
 
         async def connected() -> T:
             async with self.connect() as client:
@@ -109,6 +115,19 @@ def parse_endpoints(text: str) -> tuple[str, ...]:
     if not found:
         raise click.BadParameter("expected at least one URL like http://127.0.0.1:2379", param_hint="--etcd")
     return tuple(part if "://" in part else f"http://{part}" for part in found)
+
+
+def parse_server(text: str) -> str:
+    """``http(s)://host:port``; a bare ``host:port`` means https. Raises ``click.BadParameter``."""
+    url = text.rstrip("/") if "://" in text else f"https://{text.rstrip('/')}"
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port and not parts.path
+    except ValueError:
+        good = False
+    if not good:
+        raise click.BadParameter(f"expected http(s)://host:port, got {text!r}", param_hint="--server")
+    return url
 
 
 def parse_tenant(text: str) -> Tenant:

@@ -10,12 +10,14 @@ from typing import Final
 
 import msgspec
 
-from leasehold.operating.states import HolderStatus, holder_status
+from leasehold.operating.states import HolderStatus, holder_status, mode_of
 from leasehold.operating.survey import Survey
 from leasehold.protocol import transactions
 from leasehold.protocol.errors import LeaseholdError
 from leasehold.protocol.keyspace import Keyspace
-from leasehold.protocol.names import Holder, Resource
+from leasehold.protocol.names import Holder, LeaseId, Resource
+from leasehold.protocol.records import HasteRecord
+from leasehold.protocol.rules import Mode
 from leasehold.protocol.store import Txn
 
 
@@ -35,6 +37,8 @@ class Changed(NotDone):
     """It changed while we looked: look again, then repeat."""
 
 
+HASTE_SECONDS: Final = 86400
+"""Of the lease of a haste: it outlives its tombstone by no more than this."""
 UNDER_WAY: Final = "too late, its sweep is under way"
 
 
@@ -75,3 +79,20 @@ def release(keys: Keyspace, picture: Survey, resource: Resource, holder: Holder,
         )
     released = msgspec.structs.replace(found.record, released=True, why=f"released by {who}")
     return transactions.release(keys, resource, holder, found.record, released)
+
+
+def hasten(keys: Keyspace, picture: Survey, resource: Resource, who: str, why: str, since: str, lease: LeaseId) -> Txn:
+    """Shorten the grace of what is condemned. Raises ``NotDone``."""
+    tombstone, found = picture.tombstones.get(resource), picture.resources[resource]
+    if resource in picture.sweeps:
+        raise Unfit(f"{resource}: its sweep is under way already")
+    if tombstone is None or tombstone.record is None:
+        raise Unfit(f"{resource}: not condemned; only the grace of what is condemned can be shortened")
+    if tombstone.record.cycle:
+        raise Unfit(f"{resource}: it was condemned with others of a cycle of references; their grace stays whole")
+    if resource in picture.pins:
+        raise Unfit(f"{resource}: pinned; unpin it first")
+    mode = mode_of(picture.rules_or_none(), found.record.rule if found.record else "")
+    if mode is not Mode.SWEEP:
+        raise Unfit(f"{resource}: its rule lets the collector go no further than {mode or 'nothing'}")
+    return transactions.hasten(keys, resource, found.revision, HasteRecord(who, why, tombstone.revision, since), lease)

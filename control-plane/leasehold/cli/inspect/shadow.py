@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from leasehold import v1
+from leasehold.cli.remote.client import ask
+from leasehold.cli.remote.listings import plain
 from leasehold.cli.render import output_option, show
 from leasehold.cli.target import Target, pass_target
 from leasehold.operating.survey import Found, take
@@ -37,7 +40,11 @@ def shadow(target: Target, output: str) -> None:
     async def work(client: EtcdClient) -> Mapping[str, Found[ShadowRecord]]:
         return (await take(client, target.keys, (Family.SHADOWS,), deadline=target.deadline)).shadows
 
-    found = [told(rule, one.record) for rule, one in sorted(target.run(work).items()) if one.record is not None]
+    if target.server is not None:
+        report = ask(target, lambda api: api.shadow_report(v1.ShadowReportRequest()))
+        found = [plain(one) for one in report.rules]
+    else:
+        found = [told(rule, one.record) for rule, one in sorted(target.run(work).items()) if one.record is not None]
     columns = ("rule", "mode", "would have deleted", "wrong", "by app", "unheld", "who came back")
     show(output, found, columns, [_row(one) for one in found])
     if not found and output == "table":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -10,10 +11,12 @@ from typing import NoReturn
 
 import click
 
+from leasehold import v1
 from leasehold.cli.operate.descriptors import against_descriptor_sets
+from leasehold.cli.remote.client import ask
 from leasehold.cli.target import Failure, Target, pass_target
 from leasehold.operating.deeds import NotDone
-from leasehold.operating.rule_plan import Step, apply_rules, worth_a_warning
+from leasehold.operating.rule_plan import Step, apply_rules, document, worth_a_warning
 from leasehold.protocol.configuration import EX_CONFIG, BadConfiguration
 from leasehold.protocol.etcd.client import EtcdClient
 from leasehold.protocol.rules import RuleSet, load_rules, warnings
@@ -87,8 +90,9 @@ Examples:
     help="The rule file; - is standard input.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@click.option("--why", help="For the audit; needed beside --server.")
 @pass_target
-def apply(target: Target, file: str, dry_run: bool) -> None:
+def apply(target: Target, file: str, dry_run: bool, why: str | None) -> None:
     """Write the owners and rules of a file to etcd, where sidecars and control planes watch them.
 
     What the file does not mention stays. `${VAR}` in the file is expanded here, and stored expanded.
@@ -96,6 +100,11 @@ def apply(target: Target, file: str, dry_run: bool) -> None:
     wanted = read_rules(file)
     for warning in (*refuse_misfits(wanted, file), *warnings(wanted)):
         click.echo(f"warning: {warning}", err=True)
+
+    if target.server is not None:
+        for told in _apply_remotely(target, wanted, why, dry_run=dry_run):
+            click.echo(f"{told.what} {told.name}: {told.verdict}{' (dry run)' if dry_run else ''}")
+        return
 
     async def work(client: EtcdClient) -> list[Step]:
         try:
@@ -109,6 +118,17 @@ def apply(target: Target, file: str, dry_run: bool) -> None:
         refuse(error)
     for step in steps:
         click.echo(f"{step.what} {step.name}: {step.verdict}{' (dry run)' if dry_run else ''}")
+
+
+def _apply_remotely(target: Target, wanted: RuleSet, why: str | None, *, dry_run: bool) -> Sequence[v1.RuleStep]:
+    # As it was understood here, variables filled in: the server fills in none.
+    documents = {"owners": [document(one) for one in wanted.owners], "rules": [document(one) for one in wanted.rules]}
+    text = json.dumps(documents)
+    if dry_run:
+        return ask(target, lambda api: api.check_rules(v1.CheckRulesRequest(document=text))).steps
+    if why is None:
+        raise click.UsageError("expected --why beside --server: every write is audited")
+    return ask(target, lambda api: api.apply_rules(v1.ApplyRulesRequest(document=text, why=why))).steps
 
 
 COMMANDS: Sequence[click.Command] = (rules_group, apply)

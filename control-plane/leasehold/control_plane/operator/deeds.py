@@ -12,20 +12,15 @@ from leasehold.control_plane.operator.ports import EtcdPort
 from leasehold.control_plane.shared_lease import SharedLease
 from leasehold.control_plane.ticking import written_now
 from leasehold.operating import deeds
-from leasehold.operating.deeds import UNDER_WAY, Changed, Unfit
-from leasehold.operating.states import mode_of
+from leasehold.operating.deeds import HASTE_SECONDS, UNDER_WAY, Changed, Unfit
 from leasehold.operating.survey import Survey, take_one
 from leasehold.protocol import transactions
 from leasehold.protocol.errors import LeaseNotFound
 from leasehold.protocol.keyspace import Keyspace
-from leasehold.protocol.names import Holder, LeaseId, Resource
+from leasehold.protocol.names import Holder, Resource
 from leasehold.protocol.ports import Clock
-from leasehold.protocol.records import HASTENED, GraveRecord, HasteRecord, PinRecord, SweepState
-from leasehold.protocol.rules import Mode
+from leasehold.protocol.records import HASTENED, GraveRecord, PinRecord, SweepState
 from leasehold.protocol.store import GetResult, Txn, TxnResult
-
-HASTE_SECONDS = 86400
-"""A haste outlives its tombstone by no more than this."""
 
 
 class Deeds:
@@ -61,9 +56,11 @@ class Deeds:
         """Returns the grace it has now, in seconds."""
         who = caller.get().who
         lease = await self._hastes.lease()
-        await self._on(
-            resource, "SweepNow", why, lambda picture: self._haste(picture, resource, who, why.strip(), lease)
-        )
+
+        def txn(picture: Survey) -> Txn:
+            return deeds.hasten(self._keys, picture, resource, who, why.strip(), written_now(), lease)
+
+        await self._on(resource, "SweepNow", why, txn)
         return grace_seconds(HASTENED) or 0
 
     async def purge(self, resource: Resource, why: str) -> None:
@@ -83,22 +80,6 @@ class Deeds:
             )
 
         await self._on(resource, "PurgeQuarantine", why, txn)
-
-    def _haste(self, picture: Survey, resource: Resource, who: str, why: str, lease: LeaseId) -> Txn:
-        tombstone, found = picture.tombstones.get(resource), picture.resources[resource]
-        if resource in picture.sweeps:
-            raise Unfit(f"{resource}: its sweep is under way already")
-        if tombstone is None or tombstone.record is None:
-            raise Unfit(f"{resource}: not condemned; only the grace of what is condemned can be shortened")
-        if tombstone.record.cycle:
-            raise Unfit(f"{resource}: it was condemned with others of a cycle of references; their grace stays whole")
-        if resource in picture.pins:
-            raise Unfit(f"{resource}: pinned; unpin it first")
-        mode = mode_of(picture.rules_or_none(), found.record.rule if found.record else "")
-        if mode is not Mode.SWEEP:
-            raise Unfit(f"{resource}: its rule lets the collector go no further than {mode or 'nothing'}")
-        haste = HasteRecord(who, why, tombstone.revision, written_now())
-        return transactions.hasten(self._keys, resource, found.revision, haste, lease)
 
     async def _on(
         self,
