@@ -24,7 +24,7 @@ export function resources(route, { signal, figures, told, failed }) {
     field("type", "Type", choice("type", query.type, names("type"))),
     field("holder", "Holder", input("holder", query.holder)),
     field("rule", "Rule", input("rule", query.rule)),
-    h("fieldset", {}, h("legend", { class: "apart" }, "State"), Object.keys(STATES).map((word) => box("state", word, query.state.includes(word), word)), box("pinned", "yes", query.pinned, "pinned")),
+    h("fieldset", {}, h("legend", { class: "apart" }, "State"), Object.keys(STATES).map((word) => box("state", word, query.state.includes(word), word)), box("pinned", "yes", query.pinned !== "", "pinned")),
   ], { order: query.order });
   const sort = { order: query.order || "name", link: (order) => link("resources", [], { ...query, order, page: "", from: "" }) };
 
