@@ -10,7 +10,7 @@ from playwright.async_api import Browser
 from leasehold.control_plane.core.lifecycle import State
 from tests.console.browser import Screen, screen
 from tests.console.conftest import base
-from tests.console.scene import LONG, abandoned
+from tests.console.scene import abandoned
 from tests.integration.operator_world import Face
 from tests.unit.control_plane.world import World, blob, eventually, state
 
@@ -155,8 +155,3 @@ async def test_a_token_is_asked_for_kept_in_the_tab_alone_and_forgotten_on_signi
         await it.page.locator("#sign-out").click()
         await it.heading("Sign in")
         assert await it.page.evaluate("sessionStorage.length") == 0
-
-
-async def test_the_grace_class_of_the_scene_is_long() -> None:
-    """Else what these tests look at could be gone before they look."""
-    assert LONG == "3600s"

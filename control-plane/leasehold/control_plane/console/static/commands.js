@@ -16,7 +16,9 @@ export function command(...words) {
 
 export const commands = {
   why: (name) => command("why", textOf(name)),
-  list: () => command("get", "resources"),
+  /** As far as the command line can filter: by owner, type and one state. */
+  list: ({ owner, type, state }) =>
+    command("get", "resources", ...(owner ? ["--owner", owner] : []), ...(type ? ["--type", type] : []), ...(state.length === 1 ? ["--state", state[0]] : [])),
   pin: (name, why) => command("pin", textOf(name), "--why", why),
   unpin: (name, why) => command("unpin", textOf(name), "--why", why),
   restore: (name, why) => command("restore", textOf(name), "--why", why),

@@ -73,15 +73,15 @@ function moveByArrows(event) {
 }
 
 /** Which of how many are shown, and the ways to the others. `answer`: of a list that comes in pages. */
-export function pages(view, query, shown, answer, parts = []) {
+export function pages(view, query, shown, answer) {
   const from = Number(query.from ?? 0);
   const total = answer.total ?? null;
   const range = shown ? `${number(from + 1)} to ${number(from + shown)}${total === null ? "" : ` of ${number(total)}`}` : `0${total === null ? "" : ` of ${number(total)}`}`;
   const rest = { ...query, page: "", from: "" };
   const next = answer.nextPageToken && { ...query, page: answer.nextPageToken, from: from + shown };
   return h("nav", { class: "pages", "aria-label": "Pages" }, h("span", { id: "range" }, range),
-    query.page && h("a", { id: "first-page", href: link(view, parts, rest) }, "First page"),
-    next && h("a", { id: "next-page", href: link(view, parts, next) }, "Next page"));
+    query.page && h("a", { id: "first-page", href: link(view, [], rest) }, "First page"),
+    next && h("a", { id: "next-page", href: link(view, [], next) }, "Next page"));
 }
 
 /** A command, and a button that copies it. `text` may be a function, asked when it is needed. */

@@ -30,13 +30,12 @@ export function resources(route, { signal, figures, told, failed }) {
 
   function show(answer) {
     const rows = answer.resources;
-    renew(results, pages("resources", query, rows.length, answer), table(`${counted(answer.total, "resource")}, as of revision ${answer.revision}`, COLUMNS, rows, { sort, empty: "Nothing fits." }), pages("resources", query, rows.length, answer));
-    for (const [n, nav] of [...results.querySelectorAll("nav")].entries()) if (n) nav.querySelectorAll("[id]").forEach((one) => one.removeAttribute("id")), nav.setAttribute("aria-label", "Pages, below");
+    renew(results, pages("resources", query, rows.length, answer), table(`${counted(answer.total, "resource")}, as of revision ${answer.revision}`, COLUMNS, rows, { sort, empty: "Nothing fits." }));
   }
 
   return {
     title: "Resources",
-    element: h("div", {}, h("h1", { tabindex: -1 }, "Resources"), form, many(asked.filter, told, failed), results, h("p", { class: "label" }, "The same on the command line:"), copyable(commands.list()).element),
+    element: h("div", {}, h("h1", { tabindex: -1 }, "Resources"), form, many(asked.filter, told, failed), results, h("p", { class: "label" }, "The same on the command line:"), copyable(commands.list(query)).element),
     filter: asked.filter,
     refresh: async () => show(await call("ListResources", asked, signal)),
   };
@@ -61,7 +60,7 @@ function heldBy(row) {
 
 function box(name, value, checked, word) {
   const id = `filter-${name}-${value}`;
-  return h("label", { class: name === "state" ? `state ${word}` : "state", for: id, title: STATES[word] }, h("input", { type: "checkbox", id, name, value, checked }), word);
+  return h("label", { class: "box", for: id, title: STATES[word] }, h("input", { type: "checkbox", id, name, value, checked }), name === "state" ? h("span", { class: `state ${word}` }, word) : word);
 }
 
 /** What may be done to all that fit: only with a filter, and only by an admin. */
