@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format check bench bench-data-plane bench-matching bench-etcd-client bench-large
-.PHONY: bench-collector
+.PHONY: bench-collector console-shots
 .PHONY: chaos fuzz proto crds helm-docs metrics-docs rules-docs dashboards lock clean
 
 help: ## what one can do here
@@ -47,6 +47,9 @@ check: lint test ## all that CI checks
 MINUTES ?= 10
 chaos: $(VENV)/.dev ## real faults against real processes, MINUTES=60 SEED=7; tests/chaos/README.md tells how to read it
 	$(BIN)/python -m tests.chaos.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(CHAOS_ARGS)
+
+console-shots: $(VENV)/.dev ## pictures of every view of the console, light and dark, into build/console-shots
+	$(BIN)/python -m pytest -n 0 tests/console/test_views.py -k every_view
 
 bench: $(VENV)/.dev ## registrations per second through one sidecar's committer into one real etcd
 	$(BIN)/python -m tests.bench.registrations $(BENCH_ARGS)

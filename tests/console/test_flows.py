@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 
+import click
 import pytest
 from playwright.async_api import Browser
 
+from leasehold.cli.__main__ import main
 from leasehold.control_plane.core.lifecycle import State
 from tests.console.browser import Screen, screen
 from tests.console.conftest import base
@@ -155,3 +157,37 @@ async def test_a_token_is_asked_for_kept_in_the_tab_alone_and_forgotten_on_signi
         await it.page.locator("#sign-out").click()
         await it.heading("Sign in")
         assert await it.page.evaluate("sessionStorage.length") == 0
+
+
+async def test_each_command_that_is_shown_is_one_that_the_command_line_takes(
+    here: World, face: Face, ada: Screen
+) -> None:
+    await abandoned(here, face, "it's $(odd) `one`", "-x")
+    held = await here.hand.attach("alive")
+    await here.hand.register(held, "held", grace_class="3600s")
+    shown = set()
+    for place in ("resources?state=in-grace&owner=store", "resource/store/blob/-x", "brake"):
+        await ada.open(f"#/{place}")
+        await ada.page.locator("main:not([aria-busy]) code").first.wait_for()
+        shown |= set(await ada.page.locator("code").evaluate_all("all => all.map((one) => one.dataset.exact)"))
+    await ada.open("#/resources?text=odd")
+    await ada.page.locator("tbody a").first.click()
+    shown.add(await ada.deed("Pin", "-- 'why' $(not)"))
+    await ada.deed("Unpin", "over")
+    await ada.open("#/resource/store/blob/held")
+    shown.add(await ada.deed("Release by force", "its host is gone", 1))
+    words = [shlex.split(line) for line in shown]
+    assert {line[3] for line in words} == {"get", "why", "pin", "restore", "sweep-now", "release", "brake"}
+    for name, *arguments in words:
+        assert name == "leasehold"
+        taken(main, arguments)
+    assert ["pin", "store/blob/it's $(odd) `one`", "--why", "-- 'why' $(not)"] in [line[3:] for line in words]
+
+
+def taken(command: click.Command, arguments: list[str]) -> None:
+    """Raises ``click.UsageError`` for what this command does not know."""
+    context = command.make_context(command.name, arguments)
+    if isinstance(command, click.Group):
+        _, found, rest = command.resolve_command(context, context._protected_args + context.args)
+        assert found is not None
+        taken(found, rest)

@@ -20,7 +20,6 @@ pytestmark = [pytest.mark.etcd, pytest.mark.timeout(300)]
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 AXE_SHA256 = "84494fec757e4710dc751c8d7a636e457f4532f08f85c86dc9070133fbff53bc"
 VIEWS = {
-    "overview": "#/overview",
     "resources": "#/resources?text=e&order=-state",
     "held": "#/resource/store/blob/bundle",
     "in-grace": "#/resource/store/blob/leaked%2F03",
@@ -30,6 +29,8 @@ VIEWS = {
     "sweeps": "#/sweeps?owner=store",
     "brake": "#/brake",
     "audit": "#/audit",
+    # Late, so that it has some history to show.
+    "overview": "#/overview",
     "nowhere": "#/nowhere",
     "unknown": "#/resource/store/blob/nothing-of-this-name",
 }

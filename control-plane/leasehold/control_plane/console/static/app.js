@@ -148,6 +148,8 @@ function heard(message) {
     figures = message.overview;
     showBrake();
     present.view.onOverview?.(figures, before);
+  } else if (message.alive) {
+    present.view.onAlive?.();
   } else if (message.changed || message.gone || message.lagged) {
     refresh();
   }

@@ -2,15 +2,16 @@
 // is on its right.
 
 import { s } from "./dom.js";
+import { PIN } from "./parts.js";
 import { link, linkTo, nameOf } from "./route.js";
 import { visible } from "./words.js";
 
-const WIDE = 216;
+const WIDE = 204;
 const HIGH = 30;
-const GAP_X = 72;
+const GAP_X = 52;
 const GAP_Y = 12;
 const SHOWN_HOLDERS = 4;
-const LETTERS = 27;
+const LETTERS = 26;
 
 /** `nodes`: of the API's Graph; `centre`: `owner/type/id`. */
 export function graph(nodes, centre) {
@@ -78,11 +79,12 @@ function arrow(from, to) {
 }
 
 function drawn(box, centre) {
-  const text = visible(box.text);
+  const pin = box.text === PIN;
+  const text = pin ? "its pin" : visible(box.text);
   const short = text.length > LETTERS ? `\u2026${text.slice(1 - LETTERS)}` : text;
   const kind = box.holder ? "holder" : `resource ${box.state}${box.text === centre ? " centre" : ""}`;
-  const href = box.holder ? link("resources", [], { holder: box.text }) : linkTo(nameOf(box.text));
-  const said = box.holder ? `holder ${text}` : `${text}, ${box.state}`;
+  const href = pin ? link("resources", [], { pinned: "yes" }) : box.holder ? link("resources", [], { holder: box.text }) : linkTo(nameOf(box.text));
+  const said = pin ? text : box.holder ? `holder ${text}` : `${text}, ${box.state}`;
   return s("a", { href, "aria-label": said, class: kind }, s("title", {}, said),
     s("rect", { x: box.x, y: box.y, width: WIDE, height: HIGH, rx: box.holder ? HIGH / 2 : 2 }),
     !box.holder && s("rect", { class: `fill ${box.state}`, x: box.x, y: box.y, width: 5, height: HIGH }),

@@ -4,6 +4,9 @@ import { h, s } from "./dom.js";
 import { link, linkTo, nameOf, textOf } from "./route.js";
 import { ABANDONED, STATES, clock, fieldOf, number, stateOf, visible } from "./words.js";
 
+/** The holder in whose name a pin keeps a resource. */
+export const PIN = "!pin";
+
 export function state(word) {
   return h("span", { class: `state ${word in STATES ? word : ""}`, title: STATES[word] }, word || "gone");
 }
@@ -17,13 +20,14 @@ export function resource(name) {
 /** The same, of `owner/type/id`. */
 export const resourceNamed = (text) => resource(nameOf(text));
 
-/** A link to what a holder holds. */
+/** A link to what a holder holds. A pin keeps a resource as a holder does, and is none. */
 export function holder(text) {
+  if (text === PIN) return h("a", { href: link("resources", [], { pinned: "yes" }) }, "its pin");
   return h("a", { class: "id", href: link("resources", [], { holder: text }), title: text }, visible(text));
 }
 
 export function time(text) {
-  return text ? h("time", { datetime: text, title: text }, clock(text)) : h("span", { class: "faint" }, "not written down");
+  return text ? h("time", { datetime: text, title: text }, clock(text)) : null;
 }
 
 /** A bar of all states in `counts` that are named in `fields`, its whole length being `most`. */

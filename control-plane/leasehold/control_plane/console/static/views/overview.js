@@ -11,8 +11,8 @@ const CHARTS = [["Held", ["held"]], ["On their way out", ["unheld", "condemned",
 const MOST_POINTS = 720;
 const FIRST_TYPES = 20;
 
-export function overview(_, { signal, figures }) {
-  const [states, charts, types, backlog, brake] = ["states", "charts", "types", "backlog", "brake"].map((id) => h("section", { class: id }));
+export function overview(_, { signal, again }) {
+  const [states, charts, types, backlog, brake] = ["states", "lately", "types", "backlog", "brake"].map((id) => h("section", { class: id }));
   const note = h("p", { class: "faint" });
   let points = [];
 
@@ -33,6 +33,7 @@ export function overview(_, { signal, figures }) {
       points = found.history.concat({ time: found.time, total: found.total });
       show(found);
     },
+    onAlive: again,
     onOverview(now) {
       points = points.concat({ time: now.time, total: now.total }).slice(-MOST_POINTS);
       show(now);
