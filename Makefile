@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format check bench bench-data-plane bench-matching bench-etcd-client bench-large
-.PHONY: bench-collector bench-fairness proof
+.PHONY: bench-collector bench-fairness proof console-shots
 .PHONY: chaos fuzz proto crds helm-docs metrics-docs rules-docs dashboards lock clean
 
 help: ## what one can do here
@@ -50,6 +50,9 @@ chaos: $(VENV)/.dev ## real faults against real processes, MINUTES=60 SEED=7; te
 
 proof: $(VENV)/.dev ## the claims of docs/operations.md with their commands; CLAIM="shards brake" (or all) runs them
 	$(BIN)/python -m tests.proof $(CLAIM)
+
+console-shots: $(VENV)/.dev ## pictures of every view of the console, light and dark, into build/console-shots
+	$(BIN)/python -m pytest -n 0 tests/console/test_views.py -k every_view
 
 bench: $(VENV)/.dev ## registrations per second through one sidecar's committer into one real etcd
 	$(BIN)/python -m tests.bench.registrations $(BENCH_ARGS)

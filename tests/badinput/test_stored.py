@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leasehold.cli.inspect.survey import survey
+from leasehold.operating.survey import survey
 from leasehold.protocol.keyspace import Family, Keyspace
 from leasehold.protocol.names import LeaseId, Revision, Tenant
 from leasehold.protocol.store import KeyValue

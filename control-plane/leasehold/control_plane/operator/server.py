@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 from grpclib.server import Server
 
+from leasehold.control_plane.console.serving import console_routes, static_files
 from leasehold.control_plane.core.index import Index
 from leasehold.control_plane.operator.access import Access, TokenReviewer
 from leasehold.control_plane.operator.audit import Audit
@@ -61,6 +62,7 @@ class OperatorApi:
         bridge = Bridge(guarded, origins=config.origins, local_only=self.access.open)
         app = web.Application(client_max_size=MOST_BYTES)
         app.add_routes(bridge.routes())
+        app.add_routes(console_routes(static_files()))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         self.grpc: tuple[str, int] | None = None
         self.http: tuple[str, int] | None = None
