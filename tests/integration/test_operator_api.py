@@ -256,6 +256,21 @@ async def test_what_is_purged_is_forgotten_and_left_to_its_owner(here: World, tm
         assert "x" in here.owner.things
 
 
+async def test_what_refers_to_others_is_not_purged_for_what_stays_may_need_them(here: World, tmp_path: Path) -> None:
+    async with facing(here, rules(here.owner), tmp_path) as face:
+        here.owner.lie = 403
+        holder = await here.hand.attach("a")
+        here.owner.add("x")
+        await here.hand.register(holder, "needed")
+        await here.hand.register(holder, "x", references=(blob("needed"),))
+        await here.hand.retire(holder)
+        await eventually("quarantined", lambda: state(face.plane, "x") is State.QUARANTINED)
+        asked = {"filter": {"owner": "store", "state": "quarantined"}, "why": "the bucket is gone", "confirmCount": 1}
+        told = await face.ok("PurgeQuarantine", asked)
+        assert "refers to others" in str(told)
+        assert await here.hand.count(Family.SWEEPS) == 1
+
+
 async def test_the_brake_trips_and_arms(here: World, face: Face) -> None:
     told = await face.ok("TripBrake", {"why": "half the cluster is gone"}, "otto")
     assert (told["armed"], told["who"], told["why"]) == (False, "otto", "half the cluster is gone")

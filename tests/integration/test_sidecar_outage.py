@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from leasehold.protocol.etcd.binary import EtcdNotFound
 from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.keyspace import Family
 from leasehold.protocol.store import Put, Txn, TxnResult
+from leasehold.sidecar.holds.entries import Holding
 from leasehold.sidecar.holds.lanes import Item
 from leasehold.sidecar.holds.work import Verdict
 from leasehold.sidecar.ports import Outcome
@@ -254,10 +255,10 @@ async def test_an_error_of_our_own_costs_the_operation_it_concerns_and_readyz_sa
 
     judge = committer.judge
 
-    def broken(item: Item, result: TxnResult) -> Verdict:
+    def broken(item: Item, result: TxnResult, held: Sequence[Holding]) -> Verdict:
         if item.operation.resource == blob("poison"):
             raise ZeroDivisionError
-        return judge(item, result)
+        return judge(item, result, held)
 
     monkeypatch.setattr(committer, "judge", broken)
     async with tenant.sidecar() as one:

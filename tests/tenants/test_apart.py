@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
-from leasehold.cli.doctor.known_bad import defects_of, parse_version
 from leasehold.protocol.errors import AccessDenied, Unavailable
 from leasehold.protocol.etcd.client import EtcdClient
+from leasehold.protocol.etcd.known_bad import defects_of, parse_version
 from leasehold.protocol.keyspace import Family, Keyspace
 from leasehold.protocol.names import LeaseId, Revision, Tenant, service_lease_id
 from leasehold.protocol.names import ServiceName as Service

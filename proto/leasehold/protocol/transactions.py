@@ -653,12 +653,18 @@ def give_up(
 ) -> Txn:
     """IF the sweep (found quarantined) and the record are unchanged THEN delete all we knew of it, tombstone and sweep,
     and put a grave, leased. Nothing is deleted at the owner: what is left there is its own again. A send that comes
-    first changes the sweep; one that comes later finds none. Repeating it is harmless."""
+    first changes the sweep; one that comes later finds none. Repeating it is harmless.
+
+    Raises ``ValueError`` for what refers to others: it stays at its owner, and may need them.
+    """
+    if references(record):
+        raise ValueError(f"{resource}: expected something that refers to nothing")
     sweep = keys.sweep(resource)
     return Txn(
         (unchanged(sweep, _seen(seen)), unchanged(keys.record(resource), _seen(recorded))),
         (
             *_everything_known(keys, resource, record),
+            Delete(keys.holds_of(resource)),
             Delete(keys.tombstone(resource)),
             Delete(sweep),
             Put(keys.grave(resource), encode(grave), lease),
