@@ -70,7 +70,11 @@ class Face:
 async def facing(here: World, rule_set: RuleSet, folder: Path | None, **more: Any) -> AsyncIterator[Face]:
     """Without a folder there are no tokens, so nobody needs one."""
     config = OperatorConfig(
-        ("127.0.0.1", 0), ("127.0.0.1", 0), tokens=token_file(folder) if folder else None, loopback=True
+        ("127.0.0.1", 0),
+        ("127.0.0.1", 0),
+        tokens=token_file(folder) if folder else None,
+        loopback=True,
+        origins=frozenset(("https://console.example",)),
     )
     plane = await here.leading(rule_set, operator=config, **more)
     assert plane.operator is not None

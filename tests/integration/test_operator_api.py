@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import grpc
 import grpc.aio
 import pytest
+import trustme
 
 from leasehold import v1
 from leasehold.control_plane.core.lifecycle import State
+from leasehold.control_plane.operator.access import Role
+from leasehold.control_plane.operator.config import OperatorConfig
 from leasehold.protocol.etcd.process import EtcdProcess
 from leasehold.protocol.keyspace import Family
 from tests.integration.operator_world import Face, facing
@@ -172,6 +177,10 @@ async def test_a_holder_that_comes_back_undoes_a_haste(here: World, face: Face) 
     await face.ok("TripBrake", {"why": "so that it waits"})
     await eventually("braked", lambda: face.plane.brake.why_not)
     await face.ok("SweepNow", {"name": name("x"), "why": "disk is full"})
+    told = await face.ok("GetResource", {"name": name("x")})
+    assert told["resource"]["hastened"]
+    assert told["countdown"]["waitingFor"] == "brake"
+    assert "ada shortened its grace to 1s: disk is full." in (await face.ok("Why", {"name": name("x")}))["sentences"]
     await eventually("hastened", lambda: face.plane.index.entry(blob("x")).grace_class == "1s")  # type: ignore[union-attr]
     b = await here.hand.attach("b")
     assert await here.hand.acquire(b, "x")
@@ -336,6 +345,19 @@ async def test_nonsense_is_refused_with_its_field(face: Face, method: str, body:
     assert said in answer["message"]
 
 
+async def test_nonsense_over_grpc_is_refused_as_well(face: Face) -> None:
+    metadata = [("authorization", "Bearer ada-token")]
+    for garbage in (b"\xff" * 20, b"\x0a\xff\xff\xff\x0f", b"\x0a\x02\xff\xfe", b"\x08"):
+        call = face.channel.unary_unary("/leasehold.v1.Operator/Pin", request_serializer=bytes)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(garbage, metadata=metadata, timeout=10)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, (garbage, caught.value.details())
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await face.rpc("ListResources", v1.ListResourcesRequest(order_by="colour"))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "order_by: expected one of name" in (caught.value.details() or "")
+
+
 async def test_what_a_foreign_page_could_send_is_refused(face: Face) -> None:
     asked = json.dumps({"why": "x"})
     status, _ = await face.post("TripBrake", data=asked, headers={"Content-Type": "text/plain"})
@@ -345,6 +367,18 @@ async def test_what_a_foreign_page_could_send_is_refused(face: Face) -> None:
     ours = face.url.removesuffix("/v1/operator")
     assert (await face.post("TripBrake", {"why": "x"}, headers={"Origin": ours}))[0] == 200
     assert (await face.get("TripBrake", why="x"))[0] == 405
+
+
+async def test_a_page_of_a_known_origin_may_call_and_read(face: Face) -> None:
+    for origin, allowed in (("https://console.example", True), ("https://evil.example", False)):
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        async with face.http.options(f"{face.url}/Pin", headers=asked) as answer:
+            assert (answer.status == 204) is allowed
+            assert answer.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+        headers = {"Origin": origin, "Authorization": "Bearer vera-token"}
+        async with face.http.get(f"{face.url}/Overview", headers=headers) as answer:
+            assert (answer.status == 200) is allowed
+            assert answer.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
 
 
 async def test_bodies_that_are_too_large_or_no_json_are_refused(face: Face) -> None:
@@ -379,3 +413,43 @@ async def test_on_loopback_without_tokens_the_caller_is_local(here: World) -> No
         assert (known["who"], known["role"], known["knownBy"]) == ("local", "admin", "loopback")
         status, _ = await face.post("WhoAmI", {}, who=None, headers={"Host": "evil.example"})
         assert status == 403, "a name that was made to point here"
+
+
+async def test_a_client_certificate_says_who_asks(here: World, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(tmp_path / "api.key")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "api.pem")
+    client = authority.issue_cert("ops@example.org", common_name="ops-laptop")
+    config = OperatorConfig(
+        ("127.0.0.1", 0), ("127.0.0.1", 0), cert=tmp_path / "api.pem", key=tmp_path / "api.key",
+        client_ca=tmp_path / "ca.pem", subjects={"ops-laptop": Role.OPERATOR}, loopback=True,
+    )  # fmt: skip
+    plane = await here.leading(rules(here.owner), operator=config)
+    assert plane.operator is not None
+    await plane.operator.open()
+    assert plane.operator.grpc is not None
+    assert plane.operator.http is not None
+    try:
+        proof = grpc.ssl_channel_credentials(
+            authority.cert_pem.bytes(), client.private_key_pem.bytes(), client.cert_chain_pems[0].bytes()
+        )
+        who_am_i = ("/leasehold.v1.Operator/WhoAmI", bytes, v1.WhoAmIResponse.parse)
+        async with grpc.aio.secure_channel(f"127.0.0.1:{plane.operator.grpc[1]}", proof) as channel:
+            known = await channel.unary_unary(*who_am_i)(v1.WhoAmIRequest(), timeout=10)
+        assert (known.who, known.role, known.known_by) == ("ops-laptop", "operator", "certificate")
+        stranger = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+        async with grpc.aio.secure_channel(f"127.0.0.1:{plane.operator.grpc[1]}", stranger) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary(*who_am_i)(v1.WhoAmIRequest(), timeout=10)
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+        client.configure_cert(context)
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"https://127.0.0.1:{plane.operator.http[1]}/v1/operator/WhoAmI", ssl=context) as answer,
+        ):
+            assert (await answer.json())["who"] == "ops-laptop"
+    finally:
+        await plane.operator.close()

@@ -17,7 +17,7 @@ from leasehold.protocol.errors import Compacted
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import LeaseId, OwnerName, Resource, ResourceId, TypeName
 from leasehold.protocol.ports import Leases, Store
-from leasehold.protocol.records import HolderKind
+from leasehold.protocol.records import HASTENED, HolderKind
 from leasehold.protocol.rules import Mode
 from leasehold.protocol.transactions import EVERY, PINNED, every
 
@@ -83,7 +83,13 @@ def explain(
         story = [f"{resource} was swept: {outcome}."]
         what_next = ["Nothing happens next: its grave is forgotten after a while."]
     else:
-        story = [*_record(view), *_holds(view, remaining), *_references(picture, view), *_marks(view)]
+        story = [
+            *_record(view),
+            *_holds(view, remaining),
+            *_references(picture, view),
+            *_marks(view),
+            *_haste(picture, resource),
+        ]
         what_next = list(_next(picture, view, remaining))
         if outcome is not None:
             story.append(f"An earlier incarnation was swept: {outcome}.")
@@ -182,6 +188,14 @@ def _marks(view: ResourceView) -> Iterator[str]:
     if view.sweep is not None:
         outcome = f"; last outcome: {view.sweep.outcome}" if view.sweep.outcome else ""
         yield f"Its sweep is {view.sweep.state}, attempt {view.sweep.attempt}{outcome}."
+
+
+def _haste(picture: Survey, resource: Resource) -> Iterator[str]:
+    haste, tombstone = picture.hastes.get(resource), picture.tombstones.get(resource)
+    if haste is None or haste.record is None or tombstone is None:
+        return
+    if haste.record.tombstone_revision == tombstone.revision:
+        yield f"{haste.record.who} shortened its grace to {HASTENED}: {haste.record.why}."
 
 
 def _next(picture: Survey, view: ResourceView, remaining: Mapping[LeaseId, int]) -> Iterator[str]:

@@ -43,10 +43,13 @@ class Page(Generic[T]):
         self.total = 0
 
     def offer(self, key: SortKey, item: T) -> None:
-        """One that fits. Keys differ from each other."""
+        """One that fits. Keys differ from each other. Raises ``BadPage`` for a token that somebody made up."""
         self.total += 1
-        if self._after is not None and (key >= self._after if self._backwards else key <= self._after):
-            return
+        try:
+            if self._after is not None and (key >= self._after if self._backwards else key <= self._after):
+                return
+        except TypeError as error:
+            raise BadPage("page_token: expected one from an earlier answer") from error
         self._found.append((key, item))
         if len(self._found) > self._size + _AT_A_TIME:
             self._found = self._best()

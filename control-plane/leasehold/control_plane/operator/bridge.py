@@ -49,22 +49,34 @@ class Bridge:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         stream: _Stream | None = None
+        headers = self._headers(request)
+        if request.method == "OPTIONS" and "Access-Control-Allow-Origin" in headers:
+            return web.Response(status=204, headers={**headers, **_PREFLIGHT})
         try:
             method = request.match_info["method"]
             handler = self._handlers.get(method)
             if handler is None:
                 raise GRPCError(Status.UNIMPLEMENTED, f"no such method; expected one of {', '.join(self._handlers)}")
             self._refuse_foreign(request, method)
-            stream = _Events(request, handler) if handler.cardinality.server_streaming else _Stream(request, handler)
+            kind = _Events if handler.cardinality.server_streaming else _Stream
+            stream = kind(request, handler, headers)
             async with asyncio.timeout(None if handler.cardinality.server_streaming else DEADLINE_SECONDS):
                 await handler.func(stream)
             return await stream.finished()
         except GRPCError as error:
             if isinstance(stream, _Events) and stream.begun:
                 return await stream.failed(error)
-            return _told(error)
+            return _told(error, headers)
         except TimeoutError:
-            return _told(GRPCError(Status.DEADLINE_EXCEEDED, "it took too long; look before repeating a write"))
+            late = GRPCError(Status.DEADLINE_EXCEEDED, "it took too long; look before repeating a write")
+            return _told(late, headers)
+
+    def _headers(self, request: web.Request) -> dict[str, str]:
+        """Of every answer; a page of one of ``origins`` may read it."""
+        origin = request.headers.get("Origin")
+        if origin not in self._origins:
+            return _QUIET
+        return {**_QUIET, "Access-Control-Allow-Origin": origin, "Vary": "Origin"}
 
     def _refuse_foreign(self, request: web.Request, method: str) -> None:
         if request.method not in {"GET", "POST"} or (request.method == "GET" and method not in READS):
@@ -103,7 +115,8 @@ class _Peer:
 class _Stream:
     """What a handler needs of one: who asks, one request in, and one answer out."""
 
-    def __init__(self, request: web.Request, handler: Handler) -> None:
+    def __init__(self, request: web.Request, handler: Handler, headers: Mapping[str, str]) -> None:
+        self._headers = headers
         self._request, self._kind = request, cast("type[betterproto2.Message]", handler.request_type)
         self.metadata = {key.lower(): value for key, value in request.headers.items()}
         self.peer = _Peer(request)
@@ -127,16 +140,16 @@ class _Stream:
         self._answer = message
 
     async def finished(self) -> web.StreamResponse:
-        return web.json_response(_plain(self._answer), headers=_QUIET)
+        return web.json_response(_plain(self._answer), headers=self._headers)
 
 
 class _Events(_Stream):
     """Many answers out, as they come."""
 
-    def __init__(self, request: web.Request, handler: Handler) -> None:
-        super().__init__(request, handler)
+    def __init__(self, request: web.Request, handler: Handler, headers: Mapping[str, str]) -> None:
+        super().__init__(request, handler, headers)
         self.begun = False
-        self._response = web.StreamResponse(headers={**_QUIET, "Content-Type": "text/event-stream"})
+        self._response = web.StreamResponse(headers={**headers, "Content-Type": "text/event-stream"})
 
     async def send_message(self, message: betterproto2.Message) -> None:
         try:
@@ -162,6 +175,10 @@ class _Events(_Stream):
 
 
 _QUIET = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST", "Access-Control-Max-Age": "600",
+    "Access-Control-Allow-Headers": "authorization, content-type, leasehold-tenant",
+}  # fmt: skip
 
 
 def _plain(message: betterproto2.Message | None) -> dict[str, Any]:
@@ -172,7 +189,7 @@ def _body(error: GRPCError) -> dict[str, Any]:
     return {"code": error.status.name, "message": error.message or "", "details": list(error.details or ())}
 
 
-def _told(error: GRPCError) -> web.Response:
+def _told(error: GRPCError, headers: Mapping[str, str]) -> web.Response:
     status = error.http if isinstance(error, _Http) else _HTTP.get(error.status, 500)
-    headers = {**_QUIET, "WWW-Authenticate": "Bearer"} if status == 401 else _QUIET
-    return web.json_response(_body(error), status=status, headers=headers)
+    more = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return web.json_response(_body(error), status=status, headers={**headers, **more})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -49,7 +50,7 @@ class Guard:
         async def serve(stream: Any) -> None:
             try:
                 await self._admit(stream, method, needed)
-                await handler.func(stream)
+                await handler.func(_Reading(stream))
             except (GRPCError, StreamTerminatedError):
                 raise
             except Exception as error:
@@ -73,6 +74,24 @@ class Guard:
             raise Problem(
                 Status.PERMISSION_DENIED, f"{method} needs the role {needed.word}; {known.who} is {known.role.word}"
             )
+
+
+class _Reading:
+    """A stream whose request is one, or is refused."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.send_message = stream.send_message
+
+    async def recv_message(self) -> Any:
+        """Raises ``Problem``, and whatever the transport does."""
+        try:
+            message = await self._stream.recv_message()
+        except (ValueError, EOFError, LookupError, TypeError, struct.error) as error:
+            raise Problem(Status.INVALID_ARGUMENT, f"the request is no message of this method: {error}") from error
+        if message is None:
+            raise Problem(Status.INVALID_ARGUMENT, "expected a request")
+        return message
 
 
 def credentials_of(stream: Any) -> Credentials:

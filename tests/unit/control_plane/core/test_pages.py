@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,3 +58,11 @@ def test_a_token_fits_only_the_question_it_was_given_for() -> None:
     for size in (-1, 1001):
         with pytest.raises(BadPage):
             Page(size, "", "", ("name",))
+
+
+def test_a_token_that_somebody_made_up_is_refused() -> None:
+    first: Page[str] = Page(1, "", "", ("name",))
+    mark = first._mark
+    made_up = urlsafe_b64encode(f"[{mark}, 7]".encode()).decode().rstrip("=")
+    with pytest.raises(BadPage):
+        Page(1, made_up, "", ("name",)).offer(("a",), "a")
