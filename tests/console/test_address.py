@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Route
 
 from tests.console.browser import Screen, screen
 from tests.console.conftest import base
@@ -113,6 +113,20 @@ async def test_ids_that_look_like_markup_or_hide_something_do_nothing_and_are_to
 
 async def _count(it: Screen, count: int) -> bool:
     return len(await it.rows()) == count
+
+
+async def test_an_address_that_changes_while_the_page_begins_is_the_one_that_is_shown(
+    here: World, face: Face, ada: Screen
+) -> None:
+    async def slowly(route: Route) -> None:
+        await ada.page.evaluate("location.hash = '#/resources'")
+        await ada.page.evaluate("new Promise((done) => setTimeout(done))")
+        await route.continue_()
+
+    await ada.page.route("**/v1/operator/Overview", slowly)
+    await ada.open("#/holders")
+    await ada.heading("Resources")
+    await ada.page.locator("caption", has_text="0 resources").wait_for()
 
 
 async def test_a_lost_stream_is_said_and_taken_up_again(here: World, face: Face, browser: Browser) -> None:

@@ -102,6 +102,10 @@ async def test_a_quarantined_resource_is_seen_with_its_answer_and_purged_by_the_
     await ada.page.locator("#nav-owners").click()
     await ada.page.locator("td", has_text="1 × ").wait_for()
     await ada.page.locator("#nav-sweeps").click()
+    purge = ada.page.get_by_role("button", name="Purge", exact=True)
+    assert await purge.is_disabled(), "without a filter it would mean everything"
+    await ada.page.locator("#filter-owner").select_option("store")
+    await ada.page.locator("button:enabled", has_text="Purge").wait_for()
     await ada.deed("Purge", "its owner is gone for good", 1)
     await ada.said("Purge: 1 of 1 forgotten")
     await ada.page.locator("tbody", has_text="None.").wait_for()
@@ -191,3 +195,30 @@ def taken(command: click.Command, arguments: list[str]) -> None:
         _, found, rest = command.resolve_command(context, context._protected_args + context.args)
         assert found is not None
         taken(found, rest)
+
+
+async def test_a_deed_whose_outcome_nobody_knows_is_not_told_as_a_failure(here: World, face: Face, ada: Screen) -> None:
+    await abandoned(here, face, "x")
+    ada.expected.append("ERR_FAILED")
+    await ada.open("#/resource/store/blob/x")
+    await ada.page.route("**/v1/operator/Pin", lambda route: route.abort())
+    await ada.page.get_by_role("button", name="Pin", exact=True).click()
+    dialog = ada.page.get_by_role("dialog")
+    await dialog.locator("textarea").fill("evidence")
+    await dialog.locator("button[type=submit]").click()
+    await dialog.get_by_role("alert").filter(has_text="look before you repeat it").wait_for()
+    await ada.page.unroute("**/v1/operator/Pin")
+    await dialog.locator("button[type=submit]").click()
+    await ada.said("Pin: done")
+
+
+async def test_leaving_a_view_calls_off_what_was_being_asked(here: World, face: Face, ada: Screen) -> None:
+    await abandoned(here, face, "x")
+    await ada.open("#/resources")
+    await ada.page.get_by_role("link", name="store/blob/x").click()
+    await ada.page.get_by_role("button", name="Pin", exact=True).click()
+    await ada.page.get_by_role("dialog").wait_for()
+    await ada.page.go_back()
+    await ada.heading("Resources")
+    assert await ada.page.get_by_role("dialog").count() == 0
+    assert (await face.ok("ListAudit"))["entries"] == []

@@ -27,7 +27,7 @@ export async function send(method, body, signal) {
   const address = new URL(`../v1/operator/${method}`, document.baseURI);
   let answer;
   try {
-    answer = await fetch(address, { method: "POST", headers, body: JSON.stringify(body), signal, cache: "no-store", credentials: "omit" });
+    answer = await fetch(address, { method: "POST", headers, body: JSON.stringify(body), signal, cache: "no-store", credentials: "same-origin" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     const what = error.name === "TimeoutError" ? `no answer within ${DEADLINE_MS / 1000} s` : "the control plane cannot be reached";

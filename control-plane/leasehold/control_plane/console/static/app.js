@@ -33,8 +33,10 @@ const live = new Live(heard, (words, stale) => {
 
 async function begin() {
   try {
-    session.me = await call("WhoAmI");
+    const me = await call("WhoAmI");
     figures = (await call("Overview")).overview;
+    // Last: who one is, is what everything else waits for.
+    session.me = me;
   } catch (error) {
     if (error.code === "UNAUTHENTICATED" || error.code === "PERMISSION_DENIED") return askWho(token() ? error.message : "");
     renew(at("main"), h("h1", {}, "Leasehold"), h("p", { class: "wrong", role: "alert" }, error.message), h("button", { type: "button", onclick: begin }, "Try again"));
@@ -83,6 +85,8 @@ function open() {
   const before = present?.name;
   const focused = document.activeElement?.id;
   present?.abort.abort();
+  // What was asked about belongs to what was seen.
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   const abort = new AbortController();
   const problem = h("p", { class: "wrong", role: "alert" });
   const context = { signal: abort.signal, figures: () => figures, told, failed, again: () => refresh() };

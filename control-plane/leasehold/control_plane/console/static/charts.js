@@ -47,7 +47,8 @@ function stacked(values) {
 }
 
 function area(name, points, sums, n, x, y) {
-  if (points.length < 2) return null;
+  // A line at nought would hide the one that is there.
+  if (points.length < 2 || points.every((point) => !point.values[n])) return null;
   const upper = points.map((point, k) => `${x(point.at).toFixed(1)},${y(sums[k][n]).toFixed(1)}`);
   const lower = points.map((point, k) => `${x(point.at).toFixed(1)},${y(n ? sums[k][n - 1] : 0).toFixed(1)}`).reverse();
   return [

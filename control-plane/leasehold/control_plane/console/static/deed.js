@@ -5,6 +5,7 @@ import { h } from "./dom.js";
 import { copyable } from "./parts.js";
 import { number } from "./words.js";
 
+const UNCERTAIN = ["UNREACHABLE", "UNAVAILABLE", "DEADLINE_EXCEEDED"];
 let serial = 0;
 
 /**
@@ -40,7 +41,7 @@ export function confirmed(deed) {
         result = (await deed.run(why.value.trim())) ?? {};
         dialog.close();
       } catch (error) {
-        wrong.textContent = error.message;
+        wrong.textContent = UNCERTAIN.includes(error.code) ? `${error.message}. It may have been done all the same: look before you repeat it.` : error.message;
       } finally {
         running = false;
         go.disabled = false;

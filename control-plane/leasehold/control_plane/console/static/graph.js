@@ -80,7 +80,7 @@ function arrow(from, to) {
 
 function drawn(box, centre) {
   const pin = box.text === PIN;
-  const text = pin ? "its pin" : visible(box.text);
+  const text = pin ? "a pin" : visible(box.text);
   const short = text.length > LETTERS ? `\u2026${text.slice(1 - LETTERS)}` : text;
   const kind = box.holder ? "holder" : `resource ${box.state}${box.text === centre ? " centre" : ""}`;
   const href = pin ? link("resources", [], { pinned: "yes" }) : box.holder ? link("resources", [], { holder: box.text }) : linkTo(nameOf(box.text));

@@ -22,7 +22,7 @@ export const resourceNamed = (text) => resource(nameOf(text));
 
 /** A link to what a holder holds. A pin keeps a resource as a holder does, and is none. */
 export function holder(text) {
-  if (text === PIN) return h("a", { href: link("resources", [], { pinned: "yes" }) }, "its pin");
+  if (text === PIN) return h("a", { href: link("resources", [], { pinned: "yes" }) }, "a pin");
   return h("a", { class: "id", href: link("resources", [], { holder: text }), title: text }, visible(text));
 }
 

@@ -36,7 +36,7 @@ function factsOf(found) {
     ["why", found.why ? visible(found.why) : "nobody said"],
     ["since", time(found.since)],
     !found.armed && ["cause", found.cause || "unknown"],
-    ["vanished without a word lately", `${number(found.vanishedHolders)} holders, of ${number(found.vanishedResources)} resources`],
+    ["vanished without a word lately", `${number(found.vanishedHolders)} holders, with ${number(found.vanishedResources)} resources`],
     ["live resources", number(found.liveResources)],
     ["records lost lately", number(found.lostResources)],
     ["warm-up", warm > 0 ? `${duration(warm)} left: ${visible(found.warmUpReason)}` : warm < 0 ? `nobody can tell how long: ${visible(found.warmUpReason)}` : "over"],

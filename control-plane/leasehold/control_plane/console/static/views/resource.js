@@ -11,8 +11,8 @@ import { duration, visible } from "../words.js";
 
 const MOST_NODES = 60;
 const WAITS = {
-  grace: "its grace", owner: "its owner's answer", holder: "its holders", brake: "the brake: nothing is collected", pin: "whoever unpins it",
-  collector: "the collector's next look", operator: "an operator, or its owner: it is quarantined", nothing: "nothing: it is kept",
+  grace: "Waits for an epoch to begin its grace.", owner: "Waits for its owner's answer.", holder: "Kept by its holders.", brake: "Waits: the brake is on, nothing is collected.",
+  pin: "Kept by its pin.", collector: "Waits for the collector's next look.", operator: "Tried again slowly, until its owner deletes it or an admin purges it.", nothing: "Kept.",
 };
 
 export function resource(route, { signal, told, failed }) {
@@ -39,11 +39,12 @@ export function resource(route, { signal, told, failed }) {
     const at = document.getElementById("countdown");
     if (!at) return;
     const left = ends === null ? null : (ends - performance.now()) / 1000;
-    at.textContent = left === null ? `Waits for ${WAITS[waitingFor] ?? waitingFor}.` : left > 0 ? `The sweep comes in ${duration(left)} at the earliest.` : "Its grace is over; the collector looks again.";
+    at.textContent = left === null ? WAITS[waitingFor] ?? `Waits for ${waitingFor}.` : left > 0 ? `The sweep comes in ${duration(left)} at the earliest.` : "Its grace is over; the collector looks again.";
   }
 
   function verbsOf(found) {
     const able = verbsOn(found);
+    if (found.resource.state === "quarantined") return h("p", {}, h("a", { href: link("sweeps", [], { owner, type, text: textOf(name) }) }, "In the quarantine an admin may purge it"));
     if (!able.length) return h("p", { class: "faint" }, found.resource.state ? "None: its sweep is under way, and the collector alone may call it off." : "None.");
     return able.map((verb) => h("div", { class: "verb" }, button(verb, done, failed), copyable(verb.deed.command("...")).element));
   }

@@ -50,12 +50,15 @@ function stateChoice(value) {
   return h("select", { id: "filter-state", name: "state" }, ["quarantined", "prepared", "sent", "all"].map((one) => h("option", { value: one, selected: one === value }, one)));
 }
 
-/** Forgetting needs a filter: nobody means everything by having said nothing. */
+/** Forgetting needs a filter of one's own: nobody means everything by having said nothing. */
 function purge(query, told, failed) {
   if (!may("admin")) return null;
   const filter = Object.fromEntries(Object.entries(query).filter(([, value]) => value));
   const says = ["These are forgotten: their owners are not asked again, and what is left there is nobody's business any more. It cannot be undone."];
   const verb = { role: "admin", word: "Purge", act: () => onMany({ method: "PurgeQuarantine", word: "Purge", says, asked: { filter: { ...filter, states: ["quarantined"] } } }) };
   const done = (_, result) => told(`Purge: ${result.done} of ${result.count} forgotten${result.refused.length ? `; refused: ${result.refused[0].what}: ${result.refused[0].why}` : ""}`);
-  return h("div", { class: "many" }, h("span", { class: "label" }, "With all quarantined that fit:"), button(verb, done, failed), h("a", { href: link("owners") }, "What their owners answer"));
+  const nothing = Object.keys(filter).length === 0;
+  const purges = button(verb, done, failed);
+  if (nothing) purges.disabled = true;
+  return h("div", { class: "many" }, h("span", { class: "label" }, nothing ? "With all quarantined that fit (set a filter first):" : "With all quarantined that fit:"), purges, h("a", { href: link("owners") }, "What their owners answer"));
 }
