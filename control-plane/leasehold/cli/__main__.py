@@ -13,6 +13,7 @@ from leasehold.cli.inspect import commands as inspecting
 from leasehold.cli.inspect.shadow import shadow
 from leasehold.cli.inspect.status import status
 from leasehold.cli.kubernetes import commands as injecting
+from leasehold.cli.operate import accepting
 from leasehold.cli.operate import commands as operating
 from leasehold.cli.operate import rules as ruling
 from leasehold.cli.operate import trying
@@ -110,6 +111,7 @@ GROUPS = (inspecting.COMMANDS, ruling.COMMANDS, operating.COMMANDS, capturing.CO
 for command in (*(one for group in GROUPS for one in group), status, shadow, doctor, run, demo, etcd_roles):
     main.add_command(command)
 ruling.rules_group.add_command(trying.test)
+operating.brake.add_command(accepting.accept)
 
 if __name__ == "__main__":
     main()
