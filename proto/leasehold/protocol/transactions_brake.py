@@ -12,7 +12,15 @@ from collections.abc import Sequence
 
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Holder, Resource, Revision, RuleName
-from leasehold.protocol.records import ArmedRecord, ClusterRecord, CanaryRecord, ShadowRecord, TrippedRecord, WindowRecord, encode
+from leasehold.protocol.records import (
+    ArmedRecord,
+    ClusterRecord,
+    CanaryRecord,
+    ShadowRecord,
+    TrippedRecord,
+    WindowRecord,
+    encode,
+)
 from leasehold.protocol.store import Delete, Get, Put, Txn, absent, unchanged
 from leasehold.protocol.transactions import Authority, _fence, _seen
 
