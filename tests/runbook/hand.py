@@ -16,7 +16,7 @@ from tests.e2e.harness import SCRIPTS, World, eventually
 from tests.runbook.page import Command, Section
 
 ACTS = re.compile(
-    r"leasehold (brake (trip|arm|accept)|pin|unpin|restore|release|apply)|sed -i|rm|mv|etcdctl snapshot|etcdutl"
+    r"leasehold (brake (trip|arm|accept)|pin|unpin|restore|release|apply)|sed -i|etcdctl snapshot|etcdutl|curl .*-X"
 )
 JUDGES = re.compile(r"leasehold (status|doctor|brake status)")
 """Whose exit code 1 says that something wants attention."""
@@ -81,7 +81,7 @@ class Hand:
         etcd = find_etcd().path
         env = {
             **os.environ,
-            "PATH": f"{SCRIPTS}:{Path(etcd).parent}:{os.environ['PATH']}",
+            "PATH": f"{Path(etcd).parent}:{SCRIPTS}:{os.environ['PATH']}",
             "LEASEHOLD_ENDPOINTS": self.here.endpoint, "LEASEHOLD_TENANT": self.here.tenant,
             "ETCDCTL_ENDPOINTS": self.here.endpoint, "no_proxy": "127.0.0.1",
         }  # fmt: skip

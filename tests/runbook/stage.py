@@ -78,22 +78,22 @@ async def holders(here: World) -> list[dict[str, Any]]:
     return listed
 
 
-async def process_holder(here: World, service: str) -> str:
-    """The one process that holds in this service's name."""
-    [found] = [one["holder"] for one in await holders(here) if (one["kind"], one["service"]) == ("process", service)]
-    return str(found)
+async def holders_of(here: World, service: str) -> list[str]:
+    """Who holds in this service's name."""
+    return [one["holder"] for one in await holders(here) if one["service"] == service]
 
 
 async def scene(
-    here: World, owner: Depot, *, grace: str = "3s", extra_owner: str = "", more: str = "", blobs: tuple[str, ...] = (BLOB,)
+    here: World, owner: Depot, *, grace: str = "3s", extra_owner: str = "", more: str = "",
+    blobs: tuple[str, ...] = (BLOB,), text: str = "",
 ) -> Scene:  # fmt: skip
     """Set it up; ``rules.yaml`` in the world's folder is what the control plane has loaded."""
-    text = rules(owner, grace=grace, extra_owner=extra_owner)
+    text = text or rules(owner, grace=grace, extra_owner=extra_owner)
     plane = await here.control_plane(here.write("rules.yaml", text), more=more)
     program, sidecar = await pair(here, owner, text, service="media", ttl="2s")
     for blob in blobs:
         await put(program, blob)
-    return Scene(here, owner, program, sidecar, plane, await process_holder(here, "media"))
+    return Scene(here, owner, program, sidecar, plane, (await holders_of(here, "media"))[0])
 
 
 async def state(here: World, blob: str = BLOB) -> str | None:

@@ -8,10 +8,11 @@ import signal
 import pytest
 
 from tests.e2e.harness import World, eventually
+from tests.e2e.owner import rules
 from tests.e2e.test_collecting import gone, pair
 from tests.runbook.hand import Hand
 from tests.runbook.page import section
-from tests.runbook.stage import BLOB, SOFT, Depot, process_holder, put, scene, state
+from tests.runbook.stage import BLOB, HOLDER, SOFT, Depot, holders, holders_of, put, scene, state
 
 pytestmark = [pytest.mark.etcd, pytest.mark.slow]
 
@@ -26,10 +27,9 @@ async def in_state(here: World, blob: str, *wanted: str) -> None:
 async def test_while_everything_is_stopped_nothing_is_deleted_and_what_was_pinned_stays(
     here: World, depot: Depot
 ) -> None:
-    at = await scene(here, depot, blobs=(BLOB, "other"))
+    at = await scene(here, depot, grace="4s", blobs=(BLOB, "other"))
     await at.program.kill()
     await in_state(here, BLOB, "in-grace")
-    await in_state(here, "other", "in-grace")
     hand = Hand(here, section("Stop everything now"), at.names())
     await hand.next()
     await hand.next()
@@ -100,20 +100,24 @@ async def test_what_is_stuck_in_quarantine_goes_when_its_owner_was_mended(here: 
     assert BLOB not in depot.blobs
 
 
-async def test_what_is_released_by_hand_is_deleted_by_the_collector_once_after_a_whole_grace(
-    here: World, depot: Depot
-) -> None:
-    at = await scene(here, depot, grace="5s", blobs=(BLOB, "kept"))
-    hand = Hand(here, section("Delete one thing by hand"), at.names())
+async def test_what_is_deleted_by_hand_is_deleted_once_and_leaves_its_evidence(here: World, depot: Depot) -> None:
+    text = rules(depot, grace="4s", held_by="timer", extra_create="ttl: 1h")
+    at = await scene(here, depot, blobs=(BLOB, "4712"), text=text)
+    await asyncio.gather(at.sidecar.kill(), at.program.kill())
+    [timer] = [one["holder"] for one in await holders(here) if one["kind"] == "timer"]
+    other, beside = await pair(here, depot, rules(depot), "b", service="other", ttl="2s")
+    await other.call("GET", "/v1/blobs/4712")
+    names = {**at.names(), HOLDER: timer, "127.0.0.1:15080": beside.ready["capture"][0]["listen"]}
+    hand = Hand(here, section("Delete one thing by hand"), names)
     for _ in range(4):
         await hand.next()
-    hand.done()
     assert depot.deletes() == [f"/v1/blobs/{BLOB}"]
-    assert await here.resources() == {"kept": "held"}
+    await hand.next()
+    hand.done()
+    assert depot.deletes() == [f"/v1/blobs/{BLOB}", "/v1/blobs/4712"]
     evidence = (here.folder / "evidence-4711.txt").read_text()
-    assert at.holder in evidence
+    assert timer in evidence
     assert "was swept" in evidence
-    assert at.program.process.returncode is None
 
 
 async def test_after_many_vanished_the_returning_arm_again_and_of_the_dead_only_the_pinned_stays(
@@ -135,4 +139,4 @@ async def test_after_many_vanished_the_returning_arm_again_and_of_the_dead_only_
     await hand.next()
     hand.done()
     assert set(depot.blobs) == {BLOB, "alive"}
-    assert await process_holder(here, "other")
+    assert await holders_of(here, "other")

@@ -13,10 +13,9 @@ from leasehold.cli.inspect import commands as inspecting
 from leasehold.cli.inspect.shadow import shadow
 from leasehold.cli.inspect.status import status
 from leasehold.cli.kubernetes import commands as injecting
-from leasehold.cli.operate import accepting
+from leasehold.cli.operate import accepting, trying
 from leasehold.cli.operate import commands as operating
 from leasehold.cli.operate import rules as ruling
-from leasehold.cli.operate import trying
 from leasehold.cli.run.command import run
 from leasehold.cli.target import Target, parse_endpoints, parse_tenant
 from leasehold.cli.tenants.roles import etcd_roles

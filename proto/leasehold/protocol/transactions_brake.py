@@ -14,8 +14,8 @@ from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Holder, Resource, Revision, RuleName
 from leasehold.protocol.records import (
     ArmedRecord,
-    ClusterRecord,
     CanaryRecord,
+    ClusterRecord,
     ShadowRecord,
     TrippedRecord,
     WindowRecord,
