@@ -22,4 +22,4 @@ async def test_every_command_under_an_alert_runs(here: World, depot: Depot) -> N
         for command in (command for block in one.blocks for command in block if command not in seen):
             await hand.type(command)
             seen.add(command)
-    assert len(seen) > 15
+    assert len(seen) > 10

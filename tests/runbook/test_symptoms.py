@@ -27,7 +27,7 @@ async def in_state(here: World, blob: str, *wanted: str) -> None:
 async def test_while_everything_is_stopped_nothing_is_deleted_and_what_was_pinned_stays(
     here: World, depot: Depot
 ) -> None:
-    at = await scene(here, depot, grace="4s", blobs=(BLOB, "other"))
+    at = await scene(here, depot, grace="9s", blobs=(BLOB, "other"))
     await at.program.kill()
     await in_state(here, BLOB, "in-grace")
     hand = Hand(here, section("Stop everything now"), at.names())
@@ -58,7 +58,7 @@ async def test_a_wrong_rule_is_made_harmless_and_what_it_condemned_stays(here: W
 
 
 async def test_what_is_condemned_and_hidden_is_pinned_and_shown_again(here: World, depot: Depot) -> None:
-    at = await scene(here, depot, grace="5s", extra_owner=SOFT)
+    at = await scene(here, depot, grace="8s", extra_owner=SOFT)
     await at.program.kill()
     await eventually("its owner hides it", lambda: BLOB in depot.trashed)
     hand = Hand(here, section("Something needed is condemned"), at.names())
@@ -101,7 +101,7 @@ async def test_what_is_stuck_in_quarantine_goes_when_its_owner_was_mended(here: 
 
 
 async def test_what_is_deleted_by_hand_is_deleted_once_and_leaves_its_evidence(here: World, depot: Depot) -> None:
-    text = rules(depot, grace="4s", held_by="timer", extra_create="ttl: 1h")
+    text = rules(depot, grace="9s", held_by="timer", extra_create="ttl: 1h")
     at = await scene(here, depot, blobs=(BLOB, "4712"), text=text)
     await asyncio.gather(at.sidecar.kill(), at.program.kill())
     [timer] = [one["holder"] for one in await holders(here) if one["kind"] == "timer"]
