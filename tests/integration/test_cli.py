@@ -21,6 +21,7 @@ from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Boot, Holder, LeaseId, Resource, Tenant
 from leasehold.protocol.records import (
     ArmedRecord,
+    ClusterRecord,
     Ending,
     HolderKind,
     HoldRecord,
@@ -334,6 +335,31 @@ async def test_the_brake_is_tripped_and_armed_again(cli: Cli) -> None:
     assert not await cli.has(cli.keys.armed)
     assert (await cli.run("brake", "arm", "--reason", "over")).exit_code == 0
     assert await cli.has(cli.keys.armed)
+
+
+async def test_another_cluster_is_accepted_only_under_the_brake_which_stays_on(cli: Cli) -> None:
+    await cli.put(cli.keys.cluster, ClusterRecord("abc", "long ago", 64))
+    await cli.put(cli.keys.armed, ArmedRecord("first", "founded"))
+    accept = ("brake", "accept-cluster", "--reason", "restored")
+    refused = await cli.run(*accept)
+    assert refused.exit_code == 1
+    assert "`leasehold brake trip` first" in refused.output
+    assert (json.loads((await cli.run("status", "-o", "json")).stdout))["cluster"]["pinned"] == "abc"
+    await cli.run("brake", "trip", "--reason", "etcd is another")
+    accepted = await cli.run(*accept)
+    assert accepted.exit_code == 0, accepted.output
+    found = json.loads((await cli.run("status", "-o", "json")).stdout)
+    assert found["cluster"]["pinned"] not in ("abc", None)
+    assert found["shards"]["total"] == 64
+    assert not found["brake"]["armed"]
+    assert "another cluster was accepted: restored" in found["brake"]["why"]
+    assert "already" in (await cli.run(*accept)).output
+
+
+async def test_a_cluster_that_is_pinned_nowhere_is_not_accepted(cli: Cli) -> None:
+    refused = await cli.run("brake", "accept-cluster", "--reason", "empty")
+    assert refused.exit_code == 1
+    assert "only a control plane founds a tenant" in refused.output
 
 
 async def test_an_unreadable_record_is_warned_of_and_the_rest_is_listed(cli: Cli) -> None:

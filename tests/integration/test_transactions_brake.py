@@ -15,6 +15,7 @@ from leasehold.protocol.records import (
     ArmedRecord,
     CanaryRecord,
     Cause,
+    ClusterRecord,
     ShadowRecord,
     TrippedRecord,
     WindowRecord,
@@ -48,6 +49,17 @@ async def test_what_an_operator_armed_since_is_not_tripped_on_old_evidence(proto
     assert not (await protocol.run(brake.trip_armed(protocol.keys, armed, TRIPPED))).succeeded
     assert await protocol.revision(protocol.keys.armed) > armed
     assert not await protocol.revision(protocol.keys.tripped)
+
+
+async def test_another_cluster_is_accepted_only_while_braked_and_over_the_pin_that_was_seen(protocol: Protocol) -> None:
+    keys, other = protocol.keys, ClusterRecord("abc", shards=64)
+    pinned = await protocol.revision(keys.cluster)
+    assert not (await protocol.run(brake.accept_cluster(keys, pinned, other, TRIPPED))).succeeded
+    seen = await trip(protocol)
+    assert (await protocol.run(brake.accept_cluster(keys, pinned, other, TRIPPED))).succeeded
+    assert await protocol.revision(keys.tripped) > seen, "the trip is the operator's now"
+    assert not await protocol.revision(keys.armed)
+    assert not (await protocol.run(brake.accept_cluster(keys, pinned, other, TRIPPED))).succeeded
 
 
 async def test_a_trip_without_anything_seen_is_no_transaction(protocol: Protocol) -> None:

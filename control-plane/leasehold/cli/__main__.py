@@ -14,9 +14,9 @@ from leasehold.cli.inspect import commands as inspecting
 from leasehold.cli.inspect.shadow import shadow
 from leasehold.cli.inspect.status import status
 from leasehold.cli.kubernetes import commands as injecting
+from leasehold.cli.operate import accepting, trying
 from leasehold.cli.operate import commands as operating
 from leasehold.cli.operate import rules as ruling
-from leasehold.cli.operate import trying
 from leasehold.cli.run.command import run
 from leasehold.cli.target import Target, parse_endpoints, parse_server, parse_tenant
 from leasehold.cli.tenants.roles import etcd_roles
@@ -131,6 +131,7 @@ SINGLE = (status, shadow, doctor, run, demo, etcd_roles, bug_report, token_group
 for command in (*(one for group in GROUPS for one in group), *SINGLE):
     main.add_command(command)
 ruling.rules_group.add_command(trying.test)
+operating.brake.add_command(accepting.accept)
 
 if __name__ == "__main__":
     main()

@@ -587,16 +587,17 @@ def yield_shard(keys: Keyspace, by: Authority) -> Txn:
 
 def found_tenant(keys: Keyspace, cluster: ClusterRecord, armed: ArmedRecord) -> Txn:
     """IF no control plane ever acted for this tenant (no cluster record, no epochs, tombstones or sweeps)
-    THEN put the cluster record, and arm the brake if no operator did before us. See ``founded``.
+    THEN put the cluster record, and arm unless an operator armed or tripped before us. See ``founded``.
 
-    Only a tenant's first control plane arms by itself. An armed key that is *lost* later is not put back here.
+    Only a tenant's first control plane arms by itself. An armed key that is *lost* later is not put back here, and
+    whoever trips an empty etcd, because the real one was lost, is obeyed.
     """
     never = [absent(keys.cluster), *(absent(keys.family(f)) for f in (Family.EPOCHS, Family.TOMBSTONES, Family.SWEEPS))]
     put = Put(keys.cluster, encode(cluster))
     return Txn(
-        (absent(keys.armed), *never),
+        (absent(keys.armed), absent(keys.tripped), *never),
         (put, Put(keys.armed, encode(armed))),
-        (Txn((present(keys.armed), *never), (put,)),),
+        (Txn((*never,), (put,)),),
     )
 
 

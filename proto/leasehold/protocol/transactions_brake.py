@@ -12,7 +12,15 @@ from collections.abc import Sequence
 
 from leasehold.protocol.keyspace import Keyspace
 from leasehold.protocol.names import Holder, Resource, Revision, RuleName
-from leasehold.protocol.records import ArmedRecord, CanaryRecord, ShadowRecord, TrippedRecord, WindowRecord, encode
+from leasehold.protocol.records import (
+    ArmedRecord,
+    CanaryRecord,
+    ClusterRecord,
+    ShadowRecord,
+    TrippedRecord,
+    WindowRecord,
+    encode,
+)
 from leasehold.protocol.store import Delete, Get, Put, Txn, absent, unchanged
 from leasehold.protocol.transactions import Authority, _fence, _seen
 
@@ -34,6 +42,17 @@ def rearm(keys: Keyspace, by: Authority, tripped: Revision, armed: ArmedRecord) 
     return Txn(
         (_fence(keys, by), unchanged(keys.tripped, _seen(tripped)), absent(keys.armed)),
         (Put(keys.armed, encode(armed)), Delete(keys.tripped)),
+    )
+
+
+def accept_cluster(keys: Keyspace, pinned: Revision, cluster: ClusterRecord, tripped: TrippedRecord) -> Txn:
+    """IF armed absent; the pinned cluster unchanged since ``pinned`` THEN pin this one, and put why it is braked.
+
+    The trip becomes the operator's, which no returning beacon arms again. After ``Uncertain`` look, then repeat.
+    """
+    return Txn(
+        (absent(keys.armed), unchanged(keys.cluster, _seen(pinned))),
+        (Put(keys.cluster, encode(cluster)), Put(keys.tripped, encode(tripped))),
     )
 
 

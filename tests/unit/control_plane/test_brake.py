@@ -176,6 +176,16 @@ async def test_what_an_operator_tripped_no_beacon_arms_again(stage: Stage) -> No
     assert "tripped by me (operator): let me look first" in plane.brake.why_not
 
 
+async def test_an_operator_who_trips_an_empty_etcd_is_obeyed_by_whoever_founds_the_tenant(stage: Stage) -> None:
+    """The real one was lost, and nobody is to collect by what the empty one does not know."""
+    await stage.hand.commit(tx.trip(stage.keys, TrippedRecord("me", "etcd was lost")))
+    plane = await stage.plane(rule_set(stage), thresholds=FEW)
+    await eventually("it is founded", lambda: plane.index.cluster[0])
+    await stage.clock.advance(5)
+    assert not await is_armed(stage)
+    assert "tripped by me (operator): etcd was lost" in plane.brake.why_not
+
+
 async def test_an_operator_who_arms_knows_what_had_vanished(stage: Stage) -> None:
     plane = await stage.leading(rule_set(stage), thresholds=FEW)
     await holding(stage, "keeper", 20)

@@ -92,7 +92,7 @@ def release(target: Target, resource: Resource, holder: str, force: bool, why: s
     """Let go of RESOURCE in the name of one holder, as if it had done so itself.
 
     When no other hold is left, the resource is condemned, and deleted after its grace. A living holder may still be
-    using it and is not told: hence --force.
+    using it and is not told: hence --force. Its sidecar, if that lives too, takes the hold back at its next round.
     """
 
     def txn(picture: Survey) -> Txn:

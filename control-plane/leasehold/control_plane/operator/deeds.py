@@ -75,9 +75,7 @@ class Deeds:
             if record.record is None:
                 raise Unfit(f"{resource}: its record cannot be read; it is kept")
             if record.record.references or sweep.record.cycle:
-                raise Unfit(
-                    f"{resource}: it refers to others, which would lose their grace to it; it stays at its owner"
-                )
+                raise Unfit(f"{resource}: it refers to others, and they would go although it stays at its owner")
             grave = GraveRecord(sweep.record.incarnation, f"given up by {who}: {why.strip()}", written_now())
             return transactions.give_up(
                 self._keys, resource, sweep.revision, record.record, record.revision, grave, lease
