@@ -29,8 +29,10 @@ install: $(VENV)/.demo ## the virtual environment with everything the product ne
 demo: $(VENV)/.demo ## the main job on real services: create, crash, collect (under a minute)
 	$(BIN)/leasehold demo $(DEMO_ARGS)
 
+# They wait for processes and clocks more than they compute, so three keep two cores busy.
+TEST_WORKERS ?= 3
 test: $(VENV)/.dev ## every test, with a real etcd and real owners
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup $(TEST_ARGS)
 
 lint: $(VENV)/.dev ## formatting, ruff, mypy --strict, import contracts
 	$(BIN)/ruff format --check .
