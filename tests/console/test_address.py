@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from playwright.async_api import Browser, Route
 
@@ -167,3 +169,22 @@ async def test_of_a_hundred_thousand_resources_one_page_is_shown_and_no_more(
     await ada.page.locator("caption", has_text="1 resource,").wait_for()
     assert await ada.rows() == ["store/blob/r-7-04711"]
     assert await ada.page.evaluate(nodes) < 500
+
+
+async def test_the_browser_enforces_the_policy_and_the_tests_hear_of_it(here: World, face: Face, ada: Screen) -> None:
+    await ada.open()
+    await ada.heading("Overview")
+    ada.expected += ["breach", "Content Security Policy", "Trusted", "Refused"]
+    tried = {
+        "require-trusted-types-for": "document.body.insertAdjacentHTML('beforeend', '<b>x</b>')",
+        "connect-src": "await fetch('http://127.0.0.2:9/')",
+        "style-src-attr": "document.body.setAttribute('style', 'color: red')",
+    }
+    for directive, script in tried.items():
+        await ada.page.evaluate(f"(async () => {{ try {{ {script} }} catch {{ }} }})()")
+        await eventually(directive, partial(heard, ada, directive))
+    assert await ada.page.locator("body > b").count() == 0
+
+
+def heard(it: Screen, directive: str) -> bool:
+    return any(one.startswith(f"breach: {directive}") for one in it.complaints)

@@ -13,8 +13,8 @@ from leasehold.control_plane.core.lifecycle import State
 from tests.console.browser import Screen, screen
 from tests.console.conftest import base
 from tests.console.scene import abandoned
-from tests.integration.operator_world import Face
-from tests.unit.control_plane.world import World, blob, eventually, state
+from tests.integration.operator_world import Face, facing
+from tests.unit.control_plane.world import World, blob, eventually, rules, state
 
 pytestmark = pytest.mark.etcd
 
@@ -210,6 +210,30 @@ async def test_a_deed_whose_outcome_nobody_knows_is_not_told_as_a_failure(here: 
     await ada.page.unroute("**/v1/operator/Pin")
     await dialog.locator("button[type=submit]").click()
     await ada.said("Pin: done")
+
+
+async def test_what_changes_is_shown_without_asking(here: World, face: Face, ada: Screen) -> None:
+    await ada.open()
+    await ada.page.locator(".figures", has_text="in-grace").wait_for()
+    await abandoned(here, face, "x", "y")
+    await ada.page.locator(".figures div", has=ada.page.locator("a.in-grace"), has_text="2").wait_for()
+    await ada.page.get_by_role("img", name="2 in-grace; the axis goes up to 2").wait_for()
+    await ada.page.locator("polyline.in-grace").wait_for()
+    await ada.page.get_by_role("link", name="store/blob", exact=True).click()
+    await ada.row("store/blob/x")
+    await here.hand.acquire(await here.hand.attach("b"), "x")
+    await ada.page.locator("tbody tr", has_text="store/blob/x").locator(".state.held").wait_for()
+
+
+async def test_without_tokens_nobody_signs_in_on_loopback(here: World, browser: Browser) -> None:
+    async with (
+        facing(here, rules(here.owner, grace="3600s"), None) as face,
+        screen(browser, base(face)) as it,
+    ):
+        await it.open("")
+        await it.heading("Overview")
+        await it.page.locator("#who", has_text="local, admin").wait_for()
+        assert await it.page.locator("#sign-out").count() == 0
 
 
 async def test_leaving_a_view_calls_off_what_was_being_asked(here: World, face: Face, ada: Screen) -> None:

@@ -1,7 +1,8 @@
 // Puts the page together: who one is, where one is, and what the server tells meanwhile.
 //
 // A view is a function `(route, context) -> { title, element, refresh, filter, onOverview }`. `refresh()` asks the
-// server and shows the answer; `filter` is what the stream shall tell of (absent: the overview alone).
+// server and shows the answer; `filter` is what the stream shall tell of (absent: the overview alone), and `concerns(name)`
+// whether a change of that resource matters (absent: it does).
 
 import { ApiError, call } from "./api.js";
 import { h, renew } from "./dom.js";
@@ -154,9 +155,13 @@ function heard(message) {
     present.view.onOverview?.(figures, before);
   } else if (message.alive) {
     present.view.onAlive?.();
-  } else if (message.changed || message.gone || message.lagged) {
+  } else if (message.lagged || concerns(message.changed?.name ?? message.gone)) {
     refresh();
   }
+}
+
+function concerns(name) {
+  return Boolean(name) && (present.view.concerns?.(name) ?? true);
 }
 
 document.addEventListener("keydown", (event) => {

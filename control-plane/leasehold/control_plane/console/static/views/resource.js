@@ -12,7 +12,7 @@ import { duration, visible } from "../words.js";
 const MOST_NODES = 60;
 const WAITS = {
   grace: "Waits for an epoch to begin its grace.", owner: "Waits for its owner's answer.", holder: "Kept by its holders.", brake: "Waits: the brake is on, nothing is collected.",
-  pin: "Kept by its pin.", collector: "Waits for the collector's next look.", operator: "Tried again slowly, until its owner deletes it or an admin purges it.", nothing: "Kept.",
+  pin: "Kept by its pin.", collector: "Waits for the collector's next look.", operator: "Tried again about once an hour, until its owner deletes it or an admin purges it.", nothing: "Kept.",
 };
 
 export function resource(route, { signal, told, failed }) {
@@ -69,6 +69,7 @@ export function resource(route, { signal, told, failed }) {
     element: h("div", {}, h("p", { class: "crumbs" }, h("a", { href: link("resources") }, "Resources"), " / ", h("a", { href: link("resources", [], { owner }) }, owner), " / ", h("a", { href: link("resources", [], { owner, type }) }, type)), h("h1", { class: "id", tabindex: -1 }, visible(id)), head,
       h("div", { class: "columns" }, h("div", {}, why, holds, drawn), h("div", {}, verbs, line, facts))),
     filter: { owner, type, text: textOf(name) },
+    concerns: (changed) => textOf(changed) === textOf(name),
     async refresh() {
       const asked = { name };
       show(await Promise.all([call("GetResource", asked, signal), call("Why", asked, signal), call("Graph", { around: name, maxNodes: MOST_NODES }, signal)]));

@@ -26,7 +26,7 @@ export function sweeps(route, { signal, figures, told, failed, again }) {
   ]);
   return {
     title: "Quarantine",
-    element: h("div", {}, h("h1", { tabindex: -1 }, "Quarantine and sweeps under way"), h("p", {}, "What an owner would not delete is tried again by itself, more and more slowly, and never given up. Once the owner is well again it needs nothing more."), form, purge({ text, owner, type }, told, failed), results),
+    element: h("div", {}, h("h1", { tabindex: -1 }, "Quarantine and sweeps under way"), h("p", {}, "What an owner would not delete is tried again by itself about once an hour, for ever. Once the owner is well again it needs nothing more."), form, purge({ text, owner, type }, told, failed), results),
     async refresh() {
       const answer = await call("ListSweeps", { text, owner, type, state: wanted, pageToken: page, pageSize: PAGE }, signal);
       renew(results, pages("sweeps", query, answer.sweeps.length, answer), table(`${counted(answer.total, "sweep")}, as of revision ${answer.revision}`, COLUMNS, answer.sweeps, { empty: "None." }));
