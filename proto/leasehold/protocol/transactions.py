@@ -631,6 +631,7 @@ def give_up(
         (unchanged(sweep, _seen(seen)), unchanged(keys.record(resource), _seen(recorded))),
         (
             *_everything_known(keys, resource, record),
+            Delete(keys.holds_of(resource)),
             Delete(keys.tombstone(resource)),
             Delete(sweep),
             Put(keys.grave(resource), encode(grave), lease),
