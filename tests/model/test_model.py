@@ -25,6 +25,7 @@ ELSEWHERE = {
     "found_tenant": "before there is anything to be collected",
     "note_window": "told to whoever looks later", "note_canary": "told to people", "note_shadow": "told to people",
     "clear_canary": "of names that nobody else can have", "strike_canary": "of names that nobody else can have",
+    "accept_cluster": "only while the brake is on, which it leaves on",
     "hasten": "puts a wish, leased; what it permits is compared by *prepare*",
     "give_up": "deletes nothing at an owner, and only what refers to nothing can be given up",
 }  # fmt: skip
