@@ -50,7 +50,6 @@ class Scene:
     async def made(self, name: str) -> dict[str, Any]:
         """The pod as it would be stored."""
         document = copy.deepcopy(review(name)["request"]["object"])
-        document["metadata"].pop("ownerReferences", None)
         document["spec"] = {key: value for key, value in document["spec"].items() if key not in OF_A_CLUSTER}
         status, answer = await self.cluster.ask("POST", PODS, document)
         assert status == 201, answer
