@@ -33,6 +33,7 @@ from leasehold.protocol.names import NAME_EXPECTED, is_name
 from leasehold.protocol.rules import RuleSet, load_rules
 from leasehold.shell.daemon import read_configuration
 from leasehold.shell.etcd_section import EtcdSection
+from leasehold.shell.faces import is_address
 from leasehold.shell.tracing import TracingConfig, TracingSection
 
 
@@ -279,7 +280,7 @@ def _nonsense(document: Document, folder: Path) -> Iterator[tuple[str, str]]:
     yield from document.tracing.nonsense(folder)
     if document.kubernetes.objects and document.rules.file is not None:
         yield "rules.file", "expected etcd: true beside kubernetes.objects: two sources would undo each other"
-    if not _is_address(document.http.listen):
+    if not is_address(document.http.listen):
         yield "http.listen", f"expected host:port, got {document.http.listen!r}"
     if not 2 <= document.lease.ttl <= 3600:
         yield "lease.ttl", f"expected 2s to 1h, got {document.lease.ttl}"
@@ -314,8 +315,3 @@ def _nonsense_of_brake(brake: BrakeSection, caps: CapsSection, canary: CanarySec
             yield path, f"expected 1s to 1d, got {seconds}"
     if 0 < canary.interval < 1:
         yield "canary.interval", f"expected 0s (never) or at least 1s, got {canary.interval}"
-
-
-def _is_address(text: str) -> bool:
-    host, _, port = text.rpartition(":")
-    return bool(host) and port.isascii() and port.isdecimal() and int(port) < 65536

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import msgspec
 
 from leasehold.control_plane.operator.access import ROLES, Role
 from leasehold.control_plane.operator.tokens import BadTokens, parse_tokens
+from leasehold.shell.faces import is_address, is_loopback
 
 
 class TlsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,7 +47,7 @@ class OperatorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What the types cannot say, as path and problem."""
         addresses = [("listen", self.listen), *([("http", self.http)] if self.http is not None else [])]
         for name, address in addresses:
-            if not _is_address(address):
+            if not is_address(address):
                 yield f"operator.{name}", f"expected host:port, got {address!r}"
         if not self.loopback:
             if not (self.tokens or self.subjects or self.token_review):
@@ -81,7 +81,9 @@ class OperatorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can call."""
-        return all(_is_loopback(address) for address in (self.listen, self.http or self.listen))
+        return all(
+            is_loopback(address.rpartition(":")[0].strip("[]")) for address in (self.listen, self.http or self.listen)
+        )
 
     def completed(self, folder: Path) -> OperatorConfig:
         tls = self.tls
@@ -120,16 +122,3 @@ class OperatorConfig:
 def _parted(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
-
-
-def _is_address(text: str) -> bool:
-    host, _, port = text.rpartition(":")
-    return bool(host) and port.isascii() and port.isdecimal() and int(port) < 65536
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
